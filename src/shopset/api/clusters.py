@@ -1,0 +1,67 @@
+"""Cluster: one Kubernetes cluster, and what people wish for it."""
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from shopset.api._objects import Line, Object, Resource, Status
+from shopset.api.errors import InvalidValueError
+from shopset.api.names import LabelKey, LabelValue
+from shopset.api.urls import Endpoint
+
+
+class Destination(Object):
+    """How Argo CD calls the cluster: by name or by the URL of its API server."""
+
+    name: Line | None = None
+    server: Endpoint | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.name is not None and self.server is not None:
+            message = "has both name and server"
+            raise InvalidValueError(message, "keep one", ("server",))
+        return self
+
+
+class ClusterSpec(Object):
+    """Where a cluster is, and what people wish for it."""
+
+    destination: Destination = Destination()
+    topology: Mapping[LabelKey, LabelValue] = Field(default_factory=dict)
+    """Where it lies, as in `{provider: aws, region: tokyo}`."""
+    wish: Literal["Active", "Cordoned", "Drained"] = "Active"
+    """Cordoned takes no new shops; Drained is emptied of those that it has."""
+    endpoint: Endpoint | None = None
+    """Where the shops of a ShopSet on it are reached, as in `https://{shopset}.a.example.com`."""
+    version: Line | None = None
+    """The Kubernetes version that it should have."""
+
+
+class ClusterStatus(Status):
+    """What was observed of a Cluster."""
+
+    state: Literal["Reachable", "Lost", "Upgrading"] | None = None
+    version: str | None = None
+    shopsets: int | None = None
+
+
+class Cluster(Resource):
+    """One Kubernetes cluster."""
+
+    kind: Literal["Cluster"] = "Cluster"
+    spec: ClusterSpec = ClusterSpec()
+    status: ClusterStatus | None = None
+
+    @property
+    def destination(self) -> Mapping[str, str]:
+        """The destination of an Argo CD Application, without its namespace: `{name: ...}` or `{server: ...}`."""
+        if self.spec.destination.server is not None:
+            return {"server": self.spec.destination.server}
+        return {"name": self.spec.destination.name or self.name}
+
+    @property
+    def topology(self) -> Mapping[str, str]:
+        """The topology labels; `cluster` is the cluster's own name unless it says otherwise."""
+        return {"cluster": self.name, **self.spec.topology}

@@ -1,0 +1,48 @@
+"""ShopSet: one full copy of the platform, on one Cluster, in one Tier, with one Configuration."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool, StrictFloat, StrictInt
+
+from shopset.api._objects import Object, Resource, Status
+from shopset.api.names import Name
+
+PositiveInt = Annotated[StrictInt, Field(ge=1)]
+PositiveFloat = Annotated[StrictFloat, Field(gt=0)]
+
+
+class Capacity(Object):
+    """How much one ShopSet carries; what is left out is not limited."""
+
+    requests_per_second: PositiveFloat | None = None
+    shops: PositiveInt | None = None
+    connections: PositiveInt | None = None
+    """Database connections that it opens."""
+
+
+class ShopSetSpec(Object):
+    """What a ShopSet is a copy of, and where it runs."""
+
+    tier: Name
+    configuration: Name
+    cluster: Name
+    capacity: Capacity | None = None
+    dedicated: StrictBool = False
+    """Serves only shops of a class that asks for dedicated ShopSets."""
+
+
+class ShopSetStatus(Status):
+    """What was observed of a ShopSet."""
+
+    revision: str | None = None
+    sync: Literal["Synced", "OutOfSync", "Unknown"] | None = None
+    health: Literal["Healthy", "Progressing", "Degraded", "Suspended", "Missing", "Unknown"] | None = None
+    ready: StrictBool | None = None
+
+
+class ShopSet(Resource):
+    """One full copy of the platform."""
+
+    kind: Literal["ShopSet"] = "ShopSet"
+    spec: ShopSetSpec
+    status: ShopSetStatus | None = None
