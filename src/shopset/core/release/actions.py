@@ -117,6 +117,11 @@ class PushMerge(Action):
     tree_of: str
     """The commit whose tree it has."""
     subject: str
+    pending: str | None = None
+    """A branch to prepare: the content of the merge of both parents, on top of this commit, ready for a pull request.
+
+    It brings the work that the hotfix overtook back. It is left out where git cannot merge the two by itself.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

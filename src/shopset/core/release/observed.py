@@ -107,6 +107,15 @@ class IsAncestor:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class SameTree:
+    """Do two commits have the same content? The answer is a bool."""
+
+    repository: Repository
+    one: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class SubjectOf:
     """What is the subject line of a commit? The answer is a str; empty where the commit is not to be had."""
 
@@ -134,7 +143,7 @@ class BuildOf:
     overlay: bytes
 
 
-Question = IsAncestor | SubjectOf | ComponentsOf | BuildOf
+Question = IsAncestor | SameTree | SubjectOf | ComponentsOf | BuildOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ class Facts:
         self._answers: dict[Question, Answer] = dict(answers or {})
 
     @overload
-    def get(self, question: IsAncestor) -> bool | None: ...
+    def get(self, question: IsAncestor | SameTree) -> bool | None: ...
     @overload
     def get(self, question: SubjectOf) -> str | None: ...
     @overload

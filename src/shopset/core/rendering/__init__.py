@@ -1,11 +1,14 @@
 """Renderers: pure functions from the fleet to the files of a tier. Each version's bytes are frozen once released."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from shopset.api import Platform, ShopSet, Tier
 from shopset.core.fleets import Fleet
-from shopset.core.rendering import _v1
+from shopset.core.rendering._v1 import RendererV1
+
+__all__ = ["RENDERERS", "Renderer", "RendererV1", "Renderers"]
 
 
 class Renderer(Protocol):
@@ -24,6 +27,12 @@ class Renderer(Protocol):
         ...
 
 
-RENDERERS: Final[Mapping[str, Renderer]] = {"v1": _v1.RendererV1()}
-"""The current renderer and the one before it: what is pinned may need either."""
-CURRENT: Final = "v1"
+@dataclass(frozen=True)
+class Renderers:
+    """The renderers that a release of shopset carries: the current one, and the one before it."""
+
+    versions: Mapping[str, Renderer]
+    current: str
+
+
+RENDERERS: Final = Renderers(versions={"v1": RendererV1()}, current="v1")

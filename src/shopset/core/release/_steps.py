@@ -1,0 +1,426 @@
+"""The steps of one planning round: each looks at one thing and yields the actions that it calls for."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from shopset.api import Tier
+from shopset.core.release._context import Context
+from shopset.core.release.actions import (
+    SHOPSET,
+    ActionKind,
+    AnyAction,
+    ApplyApplication,
+    Commit,
+    DeleteApplication,
+    Identity,
+    PushCommits,
+    PushRefs,
+    RefUpdate,
+)
+from shopset.core.release.candidates import Candidate, approvals_for
+from shopset.core.release.entry import standing_checks
+from shopset.core.release.ledgers import BRANCH, TIERS_PATH, dump_levels
+from shopset.core.release.observed import ComponentsOf, ObservedApplication, Repository, SubjectOf
+from shopset.core.release.plans import Check, Condition
+from shopset.core.release.preflight import check_change
+from shopset.core.release.records import (
+    HoldRecord,
+    PinKind,
+    PinRecord,
+    RejectionRecord,
+    VerificationRecord,
+    hold_path,
+    pin_path,
+    rejection_path,
+    verification_path,
+)
+from shopset.core.release.revisions import SHORT, Revision, blob_id
+from shopset.core.release.sources import SOURCES, commit_of, fast_forwards, repository_name
+from shopset.core.release.trees import Delta, application_path, overlay_path, tier_delta
+from shopset.core.release.verification import Verdict
+
+_PREPARED_DESPITE = {"NotHeld", "NotFrozen", "Settled"}
+"""Rules that keep a revision out of a tier for a time, but not its branches from being fast-forwarded."""
+
+
+def ledger_commit(
+    context: Context,
+    subject: str,
+    writes: Mapping[str, bytes],
+    deletes: Sequence[str] = (),
+    trailers: tuple[tuple[str, str], ...] = (),
+) -> Commit:
+    """Return a commit on the ledger, on top of the head that was seen."""
+    parent = context.observed.repositories[Repository.SYSTEM].branches.get(BRANCH)
+    return Commit(BRANCH, parent, subject, dict(writes), tuple(deletes), trailers=trailers)
+
+
+def trailers(tier: Tier, revision: Revision, reason: str) -> tuple[tuple[str, str], ...]:
+    """Return the trailers that inform whoever reads `git log`."""
+    return (("Shopset-Tier", tier.name), ("Shopset-Revision", revision.id), ("Shopset-Reason", reason))
+
+
+def identity_of(by: str) -> Identity:
+    """Return the identity that a ledger record names as `name <email>`."""
+    match = re.fullmatch(r"(?P<name>[^<>]*?)\s*<(?P<email>[^<>]*)>", by)
+    return Identity(match["name"], match["email"]) if match else Identity(by, "unknown@localhost")
+
+
+def record_tiers(context: Context) -> Iterator[AnyAction]:
+    """The ledger names the tiers and their levels, so that it can be read, and checked, without the fleet."""
+    levels = {tier.name: tier.spec.level for tier in context.fleet.tiers}
+    if levels == dict(context.observed.ledger.levels):
+        return
+    subject = f"record the tiers: {', '.join(levels)}"
+    yield PushCommits(
+        kind=ActionKind.RECORD_TIERS,
+        what=f"record the tiers in the ledger: {', '.join(f'{name} {level}' for name, level in levels.items())}",
+        why=("the ledger's tiers.yaml differs from the fleet",),
+        at=context.now,
+        commits=(ledger_commit(context, subject, {TIERS_PATH: dump_levels(levels)}),),
+    )
+
+
+def sign_off(context: Context, tier: Tier, verdict: Verdict) -> Iterator[AnyAction]:
+    """A decided verification goes to the ledger; a failed one is followed by what the tier's onFailure says."""
+    pinned = context.pinned(tier)
+    if verdict.record is None or pinned is None:
+        return
+    if isinstance(verdict.record, RejectionRecord):
+        yield from _reject(context, tier, pinned, verdict.record)
+    else:
+        yield _verify(context, tier, pinned, verdict.record)
+
+
+def _verify(context: Context, tier: Tier, revision: Revision, record: VerificationRecord) -> AnyAction:
+    ran = f"{len(record.shopsets)} ShopSets Synced and Healthy" if record.shopsets else record.note
+    subject = f"{tier.name} verifies {revision.short}: {ran}"
+    write = {verification_path(tier.name, revision.id): record.dump()}
+    return PushCommits(
+        kind=ActionKind.VERIFY,
+        tier=tier.name,
+        what=f"{tier.name} verifies {revision.short}",
+        why=(f"{ran} since {record.healthy_since:%H:%M:%SZ}, no gate failed, the bake is over",),
+        at=context.now,
+        commits=(ledger_commit(context, subject, write, trailers=trailers(tier, revision, "verified")),),
+    )
+
+
+def _reject(context: Context, tier: Tier, revision: Revision, record: RejectionRecord) -> Iterator[AnyAction]:
+    on_failure = tier.spec.promotion.on_failure
+    reason = f"{record.reason}: {record.message}"
+    target = last_good(context, tier) if on_failure == "Rollback" else None
+    if target is not None:
+        yield from roll_back(context, tier, target, record, SHOPSET)
+        return
+    writes = {rejection_path(tier.name, revision.id): record.dump()}
+    if on_failure != "Continue":
+        name = hold_name(context, tier, f"rejected-{revision.short}")
+        writes |= {hold_path(tier.name, name): _hold(context, tier, SHOPSET, f"{revision.short} was rejected, {reason}")}
+    yield PushCommits(
+        kind=ActionKind.REJECT,
+        tier=tier.name,
+        what=f"{tier.name} rejects {revision.short}",
+        why=(reason, f"onFailure: {on_failure}"),
+        at=context.now,
+        commits=(
+            ledger_commit(
+                context, f"{tier.name} rejects {revision.short}: {record.reason}", writes, trailers=trailers(tier, revision, reason)
+            ),
+        ),
+    )
+
+
+def last_good(context: Context, tier: Tier) -> Revision | None:
+    """Return the newest revision, other than the pin, that the tier verified, did not reject, and can render."""
+    ledger, pinned = context.observed.ledger, context.pinned(tier)
+    for pin in reversed(ledger.pins.get(tier.name, ())):
+        good = ledger.is_verified(tier.name, pin.revision) and not ledger.is_rejected(tier.name, pin.revision)
+        if good and pin.content != pinned and pin.renderer in context.renderers.versions:
+            return pin.content
+    return None
+
+
+def roll_back(
+    context: Context, tier: Tier, target: Revision, rejection: RejectionRecord, author: Identity
+) -> Iterator[PushCommits]:
+    """Pin an earlier revision in a new commit, reject the bad one, and hold the tier, in one atomic push."""
+    components = context.ask(ComponentsOf(target.apps))
+    bad = context.pinned(tier)
+    if components is None or bad is None:
+        return
+    delta = tier_delta(context, tier, target, components.names, context.residents[tier.name])
+    reason = f"{bad.short} was rolled back, {rejection.message}"
+    name = hold_name(context, tier, f"rollback-{bad.short}")
+    writes = {
+        **_pin_write(context, tier, target, "Rollback", str(author), reason),
+        rejection_path(tier.name, bad.id): rejection.dump(),
+        hold_path(tier.name, name): _hold(context, tier, author, reason),
+    }
+    subject = f"{tier.name} goes back to {target.short}: {rejection.message}"
+    informed = trailers(tier, target, reason)
+    yield PushCommits(
+        kind=ActionKind.ROLLBACK,
+        tier=tier.name,
+        what=f"{tier.name} goes back from {bad.short} to {target.short}, rejects {bad.short} and is held",
+        why=(rejection.message, f"{tier.name} verified {target.short} before"),
+        author=author,
+        at=context.now,
+        commits=(
+            _tier_commit(context, tier, delta, subject, informed),
+            ledger_commit(context, subject, writes, trailers=informed),
+        ),
+    )
+
+
+def fast_forward(context: Context, tier: Tier, candidate: Candidate, checks: Sequence[Check]) -> Iterator[AnyAction]:
+    """Bring the tier's source branches to the same commits that the lower tier verified."""
+    if candidate.adopted or context.fleet.lower(tier.name) is None:
+        return
+    if not all(check.passed for check in checks if check.rule not in _PREPARED_DESPITE):
+        return
+    for repository, update in sorted(fast_forwards(context, tier, candidate.revision).items()):
+        name = repository_name(context, repository)
+        was = f"from {update.expected[:SHORT]}" if update.expected else "(new)"
+        yield PushRefs(
+            kind=ActionKind.FAST_FORWARD,
+            tier=tier.name,
+            what=f"fast-forward {name}@{context.fleet.branch(tier.name)} {was} to {update.commit[:SHORT]}",
+            why=_reasons(checks, "VerifiedBelow"),
+            at=context.now,
+            repository=repository,
+            updates=(update,),
+        )
+
+
+def tag(context: Context, tier: Tier, revision: Revision) -> Iterator[AnyAction]:
+    """Keep a commit alive before it is pinned: a rewritten branch must not let the server collect what runs."""
+    for repository in SOURCES:
+        commit, tags = commit_of(revision, repository), context.observed.repositories[repository].tags
+        names = [f"shopset/{revision.id[:length]}" for length in (SHORT, 12, 40)]
+        if any(tags.get(name) == commit for name in names):
+            continue
+        name = next(name for name in names if name not in tags)
+        yield PushRefs(
+            kind=ActionKind.TAG,
+            tier=tier.name,
+            what=f"tag {commit[:SHORT]} as {name} in {repository_name(context, repository)}",
+            why=("what is pinned must stay even if a branch is rewritten",),
+            at=context.now,
+            repository=repository,
+            updates=(RefUpdate(f"refs/tags/{name}", commit, None),),
+        )
+
+
+def pin(context: Context, tier: Tier, candidate: Candidate, checks: Sequence[Check]) -> Iterator[AnyAction]:
+    """Pin the candidate: the tier's commit and the ledger's record in one atomic push."""
+    revision, before = candidate.revision, context.pinned(tier)
+    components = context.ask(ComponentsOf(revision.apps))
+    if components is None:
+        return
+    delta = tier_delta(context, tier, revision, components.names, context.residents[tier.name])
+    reason = "; ".join(_reasons(checks, "VerifiedBelow", "Approved"))
+    author = _asked_by(context, tier, revision)
+    what = _described(context, revision, before)
+    subject = f"{tier.name} takes {revision.short}" + (f": {what}" if what else "")
+    writes = _pin_write(
+        context, tier, revision, "Adoption" if candidate.adopted else "Promotion", str(author), reason, candidate.skipped
+    )
+    informed = trailers(tier, revision, reason)
+    tier_commits = (_tier_commit(context, tier, delta, subject, informed),) if delta else ()
+    yield PushCommits(
+        kind=ActionKind.PIN,
+        tier=tier.name,
+        what=f"{tier.name} takes {revision.short}" + (f" (was {before.short})" if before else " (its first)"),
+        why=_reasons(checks, "VerifiedBelow", "Approved", "Builds"),
+        author=author,
+        at=context.now,
+        commits=(*tier_commits, ledger_commit(context, subject, writes, trailers=informed)),
+    )
+
+
+def render(context: Context, tiers: Sequence[Tier]) -> Iterator[AnyAction]:
+    """Bring the trees to what the fleet says, at the revisions that they have. A ShopSet that moves leaves and arrives in one push."""
+    open_tiers = {tier.name: tier for tier in tiers if context.pinned(tier) and _may_change(context, tier)}
+    residents = {name: set(context.residents[name]) for name in open_tiers}
+    groups = {name: {name} for name in open_tiers}
+    for name, home in sorted(context.homes.items()):
+        wanted = context.fleet.shopsets[name].spec.tier if name in context.fleet.shopsets else home
+        if wanted != home and wanted in open_tiers and home in open_tiers:
+            residents[home].discard(name)
+            residents[wanted].add(name)
+            joined = groups[home] | groups[wanted]
+            groups.update(dict.fromkeys(joined, joined))
+    for group in sorted({tuple(sorted(group)) for group in groups.values()}):
+        members = sorted((open_tiers[name] for name in group), key=lambda tier: tier.spec.level)
+        yield from _render_together(context, members, residents)
+
+
+def _render_together(context: Context, tiers: Sequence[Tier], residents: Mapping[str, set[str]]) -> Iterator[AnyAction]:
+    commits = []
+    for tier in tiers:
+        revision, names = context.pinned(tier), sorted(residents[tier.name])
+        components = context.ask(ComponentsOf(revision.apps)) if revision else None
+        if revision is None or components is None:
+            return
+        delta = tier_delta(context, tier, revision, components.names, names)
+        added = [name for name in names if overlay_path(name) in delta.writes]
+        check = check_change(context, tier, revision, names, added)
+        if not check.passed:
+            if check.passed is False:
+                context.report(Condition(f"Tier/{tier.name}", "Rendered", "RenderRefused", check.detail))
+            return
+        if delta:
+            subject = f"{tier.name} follows the fleet: {_changed(delta)}"
+            commits.append(_tier_commit(context, tier, delta, subject, trailers(tier, revision, "the fleet changed")))
+    if commits:
+        names_of = ", ".join(tier.name for tier in tiers)
+        yield PushCommits(
+            kind=ActionKind.RENDER,
+            tier=tiers[0].name,
+            what="; ".join(commit.subject for commit in commits),
+            why=(f"the fleet says so; {names_of} keeps the revision it has",),
+            at=context.now,
+            commits=tuple(commits),
+        )
+
+
+def deliver(context: Context, tier: Tier) -> Iterator[AnyAction]:
+    """Apply the Application of each ShopSet whose applied one is not the file in the tier's branch."""
+    head, revision = context.head(tier), context.pinned(tier)
+    if head is None or revision is None or revision.renderer not in context.renderers.versions:
+        return
+    for name in context.residents[tier.name]:
+        blob, found = head.files.get(application_path(name)), context.observed.applications.get(name)
+        cluster = context.fleet.shopsets[name].spec.cluster
+        if blob is None or cluster in context.observed.deliveries or _is_lost(context, cluster):
+            continue
+        if found is not None and found.cluster != cluster:
+            yield _delete(context, found, f"{name} moves to cluster {cluster}")
+        elif (found is None or found.manifest != blob) and _is_current(context, tier, revision, name, blob):
+            yield ApplyApplication(
+                kind=ActionKind.APPLY,
+                tier=tier.name,
+                what=f"apply the Application of {name} on cluster {cluster}",
+                why=("there is none yet" if found is None else "what was applied differs from the tier's branch",),
+                at=context.now,
+                shopset=name,
+                cluster=cluster,
+                application=context.fleet.application(name),
+                branch=context.fleet.branch(tier.name),
+                blob=blob,
+            )
+
+
+def prune(context: Context) -> Iterator[AnyAction]:
+    """Delete the Applications of ShopSets that neither the fleet nor a tier's branch has any more."""
+    rendered = {name for head in context.observed.tiers.values() for name in head.overlays}
+    for name, found in sorted(context.observed.applications.items()):
+        if name not in context.fleet.shopsets and name not in rendered:
+            yield _delete(context, found, f"the fleet has no ShopSet {name} any more")
+
+
+def hold_name(context: Context, tier: Tier, stem: str) -> str:
+    """Return a name that no hold of the tier ever had: a lifted one stays in the ledger."""
+    taken = context.observed.ledger.holds.get(tier.name, {})
+    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
+    return next(name for name in names if name not in taken)
+
+
+# -- helpers
+
+
+def _delete(context: Context, found: ObservedApplication, why: str) -> DeleteApplication:
+    return DeleteApplication(
+        kind=ActionKind.DELETE,
+        what=f"delete the Application of {found.shopset} on cluster {found.cluster}",
+        why=(why,),
+        at=context.now,
+        shopset=found.shopset,
+        cluster=found.cluster,
+        application=found.name,
+    )
+
+
+def _is_lost(context: Context, cluster: str) -> bool:
+    record = context.observed.ledger.clusters.get(cluster)
+    return record is not None and record.state == "Lost"
+
+
+def _is_current(context: Context, tier: Tier, revision: Revision, name: str, blob: str) -> bool:
+    # A branch that is held may be behind the fleet: then what it says of the cluster must not be applied elsewhere.
+    renderer = context.renderers.versions[revision.renderer]
+    return blob_id(renderer.application(context.fleet, tier, context.fleet.shopsets[name])) == blob
+
+
+def _may_change(context: Context, tier: Tier) -> bool:
+    lowest = context.fleet.lower(tier.name) is None
+    return lowest or all(check.passed for check in standing_checks(context, tier))
+
+
+def _tier_commit(context: Context, tier: Tier, delta: Delta, subject: str, informed: tuple[tuple[str, str], ...]) -> Commit:
+    head = context.head(tier)
+    return Commit(
+        context.fleet.branch(tier.name),
+        head.head if head else None,
+        subject,
+        delta.writes,
+        delta.deletes,
+        delta.gitlinks,
+        informed,
+    )
+
+
+def _pin_write(
+    context: Context, tier: Tier, revision: Revision, kind: PinKind, by: str, reason: str, skipped: tuple[str, ...] = ()
+) -> dict[str, bytes]:
+    before = context.pinned(tier)
+    record = PinRecord(
+        revision=revision.id,
+        apps=revision.apps,
+        configuration=revision.configuration,
+        renderer=revision.renderer,
+        kind=kind,
+        previous=before.id if before else None,
+        skipped=skipped,
+        at=context.now,
+        by=by,
+        reason=reason,
+    )
+    return {next_pin_path(context, tier): record.dump()}
+
+
+def next_pin_path(context: Context, tier: Tier) -> str:
+    """Return the path of the tier's next pin."""
+    return pin_path(tier.name, len(context.observed.ledger.pins.get(tier.name, ())) + 1)
+
+
+def _hold(context: Context, tier: Tier, author: Identity, reason: str) -> bytes:
+    return HoldRecord(tier=tier.name, since=context.now, by=str(author), reason=reason).dump()
+
+
+def _asked_by(context: Context, tier: Tier, revision: Revision) -> Identity:
+    given = approvals_for(context, tier, revision)
+    return identity_of(given[-1].by) if given else SHOPSET
+
+
+def _described(context: Context, revision: Revision, before: Revision | None) -> str:
+    """Say what a revision changes, by the subject of the commit that is new in it."""
+    if before is not None and before.apps == revision.apps and before.configuration != revision.configuration:
+        return context.ask(SubjectOf(Repository.CONFIGURATION, revision.configuration)) or ""
+    return context.ask(SubjectOf(Repository.APPS, revision.apps)) or ""
+
+
+def _reasons(checks: Sequence[Check], *rules: str) -> tuple[str, ...]:
+    return tuple(check.detail for rule in rules for check in checks if check.rule == rule)
+
+
+def _changed(delta: Delta) -> str:
+    written = sorted({path.split("/")[1].removesuffix(".yaml") for path in delta.writes if "/" in path})
+    removed = sorted({path.split("/")[1].removesuffix(".yaml") for path in delta.deletes if "/" in path} - set(written))
+    parts = [f"{verb} {_some(names)}" for verb, names in (("write", written), ("remove", removed)) if names]
+    return ", ".join(parts) or "its files change"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

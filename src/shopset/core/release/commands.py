@@ -1,0 +1,153 @@
+"""The shell commands by which a person does what an action does: the same trees, with git and kubectl alone."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from shopset.api import Platform
+from shopset.core.release.actions import (
+    Action,
+    AnyAction,
+    ApplyApplication,
+    Commit,
+    DeleteApplication,
+    PushCommits,
+    PushMerge,
+    PushRefs,
+)
+from shopset.core.release.observed import Repository
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are, as a person would name them in a shell."""
+
+    urls: dict[Repository, str]
+    applications: str
+    """Folder of the directory clusters; empty where Argo CD delivers."""
+    namespace: str = "argocd"
+    """Namespace of Argo CD's Applications."""
+
+    @classmethod
+    def of(cls, platform: Platform, folder: str) -> "Places":
+        """Return the places of a platform. `folder` is what a relative path of a directory delivery is relative to."""
+        urls = {repository: str(getattr(platform.spec.repositories, repository.value)) for repository in Repository}
+        delivery = platform.spec.delivery
+        if delivery.directory is None:
+            return cls(urls, "", delivery.argocd.namespace if delivery.argocd else "argocd")
+        path = delivery.directory.path
+        return cls(urls, path if path.startswith("/") else f"{folder.rstrip('/')}/{path}")
+
+
+def script(actions: Iterable[AnyAction], places: Places) -> str:
+    """Return a bash script that does all the actions in their order, from clones in a folder of its own."""
+    actions = tuple(actions)
+    lines = ["set -euo pipefail", 'cd "$(mktemp -d)"', *_clones(actions, places)]
+    for action in actions:
+        lines += ["", f"# {action.what}", *(f"#   because {reason}" for reason in action.why), *commands(action, places)]
+    return "\n".join(lines) + "\n"
+
+
+def commands(action: AnyAction, places: Places) -> tuple[str, ...]:
+    """Return the commands of one action, to be run beside clones of the repositories (`system`, `apps`, `configuration`)."""
+    match action:
+        case PushCommits():
+            return tuple(_push_commits(action))
+        case PushRefs():
+            refspecs = " ".join(f"{update.commit}:{update.ref}" for update in action.updates)
+            return (f"git -C {action.repository} push -q --atomic origin {refspecs}",)
+        case PushMerge():
+            return tuple(_push_merge(action))
+        case ApplyApplication():
+            return tuple(_apply(action, places))
+        case DeleteApplication():
+            return (_delete(action, places),)
+
+
+def _clones(actions: Iterable[AnyAction], places: Places) -> Iterator[str]:
+    needed = {repository for action in actions if (repository := _repository_of(action))}
+    for repository in sorted(needed):
+        yield f"git clone -q --no-checkout -- {shlex.quote(places.urls[repository])} {repository}"
+
+
+def _repository_of(action: AnyAction) -> Repository | None:
+    match action:
+        case PushRefs() | PushMerge():
+            return action.repository
+        case PushCommits() | ApplyApplication():
+            return Repository.SYSTEM
+        case DeleteApplication():
+            return None
+
+
+def _push_commits(action: PushCommits) -> Iterator[str]:
+    yield "cd system && git fetch -q origin"
+    for commit in action.commits:
+        yield from _commit(action, commit)
+    yield f"git push -q --atomic origin {' '.join(commit.branch for commit in action.commits)}"
+    yield "cd .."
+
+
+def _commit(action: Action, commit: Commit) -> Iterator[str]:
+    if commit.parent is None:
+        yield f"git switch -q {commit.branch} 2>/dev/null || git switch -q --orphan {commit.branch}"
+    else:
+        yield f"git switch -q {commit.branch}"
+    if commit.deletes:
+        yield f"git rm -rqf --ignore-unmatch -- {' '.join(map(shlex.quote, commit.deletes))}"
+    for path, content in sorted(commit.writes.items()):
+        yield from _write(path, content)
+    if commit.writes:
+        yield f"git add -f -- {' '.join(map(shlex.quote, sorted(commit.writes)))}"
+    for path, target in sorted(commit.gitlinks.items()):
+        yield f"git update-index --add --cacheinfo 160000,{target},{path}"
+    author, message = shlex.quote(str(action.author)), shlex.quote(commit.message)
+    yield f"git commit -q --allow-empty --author={author} --date={shlex.quote(action.at.isoformat())} -m {message}"
+
+
+def _write(path: str, content: bytes) -> Iterator[str]:
+    quoted = shlex.quote(path)
+    folder = path.rpartition("/")[0]
+    if folder:
+        yield f"mkdir -p {shlex.quote(folder)}"
+    yield f"cat > {quoted} <<'END-OF-FILE'\n{content.decode()}END-OF-FILE"
+
+
+def _push_merge(action: PushMerge) -> Iterator[str]:
+    clone, name, email = f"git -C {action.repository}", shlex.quote(action.author.name), shlex.quote(action.author.email)
+    identity = f"GIT_AUTHOR_NAME={name} GIT_AUTHOR_EMAIL={email} GIT_AUTHOR_DATE={shlex.quote(action.at.isoformat())}"
+    parents = " ".join(f"-p {parent}" for parent in action.parents)
+    tree = shlex.quote(action.tree_of + "^{tree}")
+    yield f"merged=$({identity} {clone} commit-tree {tree} {parents} -m {shlex.quote(action.subject)})"
+    refs = f'"$merged":refs/heads/{action.branch}'
+    if action.pending:
+        # The three-way merge of what was overtaken and the fix; where it conflicts, it is for a person to do.
+        both = " ".join(action.parents)
+        yield f"if tree=$({clone} merge-tree --write-tree {both} 2>/dev/null); then"
+        yield f'  pending=$({identity} {clone} commit-tree "$tree" -p "$merged" -m {shlex.quote(pending_subject(action))})'
+        yield f'  {clone} push -q --atomic origin {refs} "$pending":refs/heads/{action.pending}'
+        yield f"else {clone} push -q --atomic origin {refs}; fi"
+    else:
+        yield f"{clone} push -q --atomic origin {refs}"
+
+
+def pending_subject(action: PushMerge) -> str:
+    """Return the subject of the commit that brings back what a hotfix overtook."""
+    return f"bring back what the hotfix overtook: {action.subject}"
+
+
+def _apply(action: ApplyApplication, places: Places) -> Iterator[str]:
+    show = f"git -C system show {action.blob}"
+    yield "git -C system fetch -q origin"
+    if not places.applications:
+        yield f"{show} | kubectl apply --server-side --field-manager=shopset -f -"
+        return
+    folder = f"{places.applications}/{action.cluster}/applications"
+    yield f"mkdir -p {shlex.quote(folder)}"
+    yield f"{show} > {shlex.quote(f'{folder}/{action.application}.yaml')}"
+
+
+def _delete(action: DeleteApplication, places: Places) -> str:
+    if not places.applications:
+        return f"kubectl delete applications.argoproj.io -n {places.namespace} {action.application}"
+    return f"rm -f {shlex.quote(f'{places.applications}/{action.cluster}/applications/{action.application}.yaml')}"
