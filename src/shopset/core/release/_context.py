@@ -14,6 +14,8 @@ from shopset.core.release.observed import (
     BuildOf,
     Components,
     ComponentsOf,
+    GateOver,
+    GateReading,
     IsAncestor,
     Observed,
     ObservedTier,
@@ -52,6 +54,8 @@ class Context:
     def ask(self, question: ComponentsOf) -> Components | None: ...
     @overload
     def ask(self, question: BuildOf) -> Build | None: ...
+    @overload
+    def ask(self, question: GateOver) -> GateReading | None: ...
     def ask(self, question: Question) -> Answer | None:
         """Return the answer, or note the question and return None."""
         answer = self.observed.facts.get(question)

@@ -87,16 +87,6 @@ class ObservedApplication:
     images: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class GateReading:
-    """What a gate read over the time since `since`."""
-
-    result: Literal["Pass", "Fail", "Unknown"]
-    evidence: str = ""
-    since: datetime | None = None
-    """Since when the result is Unknown, where it is."""
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class IsAncestor:
     """Is one commit an ancestor of another, or the same? The answer is a bool."""
@@ -143,7 +133,20 @@ class BuildOf:
     overlay: bytes
 
 
-Question = IsAncestor | SameTree | SubjectOf | ComponentsOf | BuildOf
+@dataclass(frozen=True, slots=True, order=True)
+class GateOver:
+    """What does a gate of a tier read over a span of time? The answer is a GateReading.
+
+    A span, not a moment: what fired and went away while nobody looked counts too.
+    """
+
+    tier: str
+    gate: str
+    start: datetime
+    end: datetime
+
+
+Question = GateOver | IsAncestor | SameTree | SubjectOf | ComponentsOf | BuildOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +157,21 @@ class Components:
     problem: str = ""
 
 
-Answer = bool | str | Components | Build
+@dataclass(frozen=True)
+class GateReading:
+    """What a gate read over a span of time."""
+
+    result: Literal["Pass", "Fail", "Unknown"]
+    evidence: str = ""
+    since: datetime | None = None
+    """Since when the result is Unknown, where it is."""
+
+
+Answer = bool | str | Components | Build | GateReading
 
 
 class Facts:
-    """Answers about content-addressed things: once true, always true. Never changed, only extended into a new one."""
+    """Answers about things that do not change: commits, trees, the past. Never changed, only extended into a new one."""
 
     def __init__(self, answers: Mapping[Question, Answer] | None = None) -> None:
         self._answers: dict[Question, Answer] = dict(answers or {})
@@ -171,9 +184,18 @@ class Facts:
     def get(self, question: ComponentsOf) -> Components | None: ...
     @overload
     def get(self, question: BuildOf) -> Build | None: ...
+    @overload
+    def get(self, question: GateOver) -> GateReading | None: ...
     def get(self, question: Question) -> Answer | None:
         """Return the answer, or None where nobody has asked yet."""
         return self._answers.get(question)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def without(self, kind: type[Question]) -> Self:
+        """Return these facts less the answers to one kind of question."""
+        return type(self)({question: answer for question, answer in self._answers.items() if not isinstance(question, kind)})
 
     def extended(self, answers: Mapping[Question, Answer]) -> Self:
         """Return these facts and more."""
@@ -193,8 +215,6 @@ class Observed:
     """ShopSet -> its Application; also of ShopSets that the fleet does not have any more."""
     deliveries: Mapping[str, Trouble] = field(default_factory=dict)
     """Cluster -> why its Applications could not be observed."""
-    gates: Mapping[tuple[str, str, str], GateReading] = field(default_factory=dict)
-    """(Tier, revision, gate) -> its reading."""
     facts: Facts = field(default_factory=Facts)
 
     def with_answers(self, answers: Mapping[Question, Answer]) -> Self:

@@ -9,7 +9,7 @@ from shopset.core.release._context import Context
 from shopset.core.release.actions import SHOPSET
 from shopset.core.release.calendars import Interval, active_time, frozen_between
 from shopset.core.release.candidates import approvals_for
-from shopset.core.release.observed import GateReading, ObservedApplication, ObservedTier
+from shopset.core.release.observed import GateOver, GateReading, ObservedApplication, ObservedTier
 from shopset.core.release.plans import Phase, Progress
 from shopset.core.release.records import (
     Absence,
@@ -180,7 +180,8 @@ class _Judge:
         return Verdict(Progress(Phase.SYNCING, detail, self.attempt.pin.at, until))
 
     def _baking(self, healthy_since: datetime) -> Verdict:
-        gates = self._read_gates()
+        readings = {gate.name: self._read(gate, healthy_since) for gate in self.promotion.gates}
+        gates = tuple(GateEvidence(name=name, result=found.result, evidence=found.evidence) for name, found in readings.items())
         failed = next((gate for gate in gates if gate.result == "Fail"), None)
         if failed is not None:
             return self._rejected(_Failure(self.context.now, "GateFailed", f"gate {failed.name}: {failed.evidence}"))
@@ -188,14 +189,13 @@ class _Judge:
         until = self.context.wake(healthy_since + bake)
         unknown = [gate for gate in gates if gate.result == "Unknown" and self.promotion.no_data != "Pass"]
         if unknown:
-            return self._unknown(unknown[0], healthy_since, until)
+            return self._unknown(unknown[0], readings[unknown[0].name].since, healthy_since, until)
         if self.context.now < healthy_since + bake:
             return Verdict(Progress(Phase.BAKING, f"baking {format_duration(bake)}", healthy_since, until))
         return self._verified(healthy_since, gates)
 
-    def _unknown(self, gate: GateEvidence, healthy_since: datetime, until: datetime) -> Verdict:
-        reading = self._reading(gate.name)
-        since = max(healthy_since, reading.since or healthy_since)
+    def _unknown(self, gate: GateEvidence, unknown_since: datetime | None, healthy_since: datetime, until: datetime) -> Verdict:
+        since = max(healthy_since, unknown_since or healthy_since)
         elapsed = self._active(self.attempt.pin.at, healthy_since) + self._active(since, self.context.now)
         message = f"gate {gate.name} is unknown: {gate.evidence}"
         if self.promotion.no_data == "Fail" and self.context.now >= until:
@@ -212,13 +212,9 @@ class _Judge:
         overrides = [approval.bake for approval in given if approval.bake is not None]
         return overrides[-1] if overrides else self.promotion.bake
 
-    def _read_gates(self) -> tuple[GateEvidence, ...]:
-        readings = [(gate, self._reading(gate.name)) for gate in self.promotion.gates]
-        return tuple(_evidence(gate, reading) for gate, reading in readings)
-
-    def _reading(self, gate: str) -> GateReading:
-        key = (self.tier.name, self.attempt.pin.revision, gate)
-        return self.context.observed.gates.get(key, GateReading("Unknown", "nothing reads this gate here"))
+    def _read(self, gate: Gate, start: datetime) -> GateReading:
+        question = GateOver(self.tier.name, gate.name, start, max(start, self.context.now))
+        return self.context.ask(question) or GateReading("Unknown", "it is being read")
 
     def _active(self, start: datetime, end: datetime) -> timedelta:
         return active_time(start, end, [*frozen_between(self.promotion.freeze, start, end), *self._holds(end)])
@@ -268,7 +264,3 @@ class _Judge:
             synced_at=found.synced_at or self.attempt.pin.at,
             healthy_since=self._healthy_since(name),
         )
-
-
-def _evidence(gate: Gate, reading: GateReading) -> GateEvidence:
-    return GateEvidence(name=gate.name, result=reading.result, evidence=reading.evidence)

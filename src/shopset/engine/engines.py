@@ -1,0 +1,165 @@
+"""The engine: observe, plan, act, over and over. It keeps nothing that could not be found out again."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from shopset.api import Gate, Tier
+from shopset.core.errors import ShopsetError
+from shopset.core.fleets import Fleet
+from shopset.core.release.actions import (
+    AnyAction,
+    ApplyApplication,
+    DeleteApplication,
+    Identity,
+    PushCommits,
+    PushMerge,
+    PushRefs,
+)
+from shopset.core.release.observed import (
+    Answer,
+    BuildOf,
+    Facts,
+    GateOver,
+    GateReading,
+    Observed,
+    Question,
+)
+from shopset.core.release.planning import explain, plan
+from shopset.core.release.plans import Check, Plan
+from shopset.core.release.requests import Request, respond
+from shopset.core.release.revisions import Revision
+from shopset.core.rendering import RENDERERS, Renderers
+from shopset.engine.ports import Builder, Delivery, GateReader, Git
+from shopset.gitops import LostRaceError
+
+_MOST_FACTS: Final = 100_000
+"""Facts that are kept between rounds; beyond, they are found out again."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An action that could not be done, and why."""
+
+    action: AnyAction
+    error: ShopsetError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What acting on a plan came to."""
+
+    done: tuple[AnyAction, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    lost_race: Failure | None = None
+    """Set when somebody else was faster: nothing after it was tried, and the plan is to be made anew."""
+
+
+@dataclass
+class Engine:
+    """One fleet and the world that it is kept in. `clock` returns the present time with its zone."""
+
+    fleet: Fleet
+    git: Git
+    delivery: Delivery
+    builder: Builder
+    clock: Callable[[], datetime]
+    gates: GateReader | None = None
+    renderers: Renderers = RENDERERS
+    _facts: Facts = field(default_factory=Facts)
+
+    def observe(self) -> Observed:
+        """Look at everything once."""
+        branches = {tier.name: self.fleet.branch(tier.name) for tier in self.fleet.tiers}
+        seen = self.git.observe(branches)
+        applications, troubles = self.delivery.observe()
+        return Observed(
+            now=self.clock(),
+            repositories=seen.repositories,
+            tiers=seen.tiers,
+            ledger=seen.ledger,
+            applications=applications,
+            deliveries=troubles,
+            facts=self._facts,
+        )
+
+    def plan(self) -> tuple[Plan, Observed]:
+        """Observe and plan. Returns the plan without open questions, and what it was made from."""
+        return self._settle(lambda observed: plan(self.fleet, observed, self.renderers))
+
+    def respond(self, request: Request, author: Identity) -> tuple[Plan, Observed]:
+        """Observe and plan what meets a request. Raises RequestRefusedError."""
+        return self._settle(lambda observed: respond(self.fleet, observed, request, author, self.renderers))
+
+    def explain(self, tier: Tier, revision: Revision) -> tuple[tuple[Check, ...], Observed]:
+        """Observe, and evaluate the rules of entry for a revision at a tier."""
+        checks: list[tuple[Check, ...]] = []
+
+        def evaluate(observed: Observed) -> Plan:
+            found, questions = explain(self.fleet, observed, tier, revision, self.renderers)
+            checks.append(found)
+            return questions
+
+        _, observed = self._settle(evaluate)
+        return checks[-1], observed
+
+    def act(self, actions: Iterable[AnyAction], started: Callable[[AnyAction], None] = lambda _: None) -> Outcome:
+        """Do the actions in their order. Where one fails, the rest of its tier is left for the next round."""
+        done: list[AnyAction] = []
+        failures: list[Failure] = []
+        moved: dict[str, str] = {}
+        for action in actions:
+            if any(failure.action.tier in (action.tier, None) for failure in failures):
+                continue
+            started(action)
+            try:
+                moved |= self._do(action, moved)
+            except LostRaceError as error:
+                return Outcome(tuple(done), tuple(failures), Failure(action, error))
+            except ShopsetError as error:
+                failures.append(Failure(action, error))
+            else:
+                done.append(action)
+        return Outcome(tuple(done), tuple(failures))
+
+    def _settle(self, make: Callable[[Observed], Plan]) -> tuple[Plan, Observed]:
+        observed = self.observe()
+        made = make(observed)
+        while made.questions:
+            observed = observed.with_answers(dict(self._answers(made.questions)))
+            made = make(observed)
+        kept = observed.facts.without(GateOver)
+        self._facts = kept if len(kept) <= _MOST_FACTS else Facts()
+        return made, observed
+
+    def _answers(self, questions: frozenset[Question]) -> Iterator[tuple[Question, Answer]]:
+        builds = [question for question in questions if isinstance(question, BuildOf)]
+        with ThreadPoolExecutor() as pool:
+            yield from zip(builds, pool.map(self.builder.build, builds), strict=True)
+        for question in questions:
+            if isinstance(question, GateOver):
+                yield question, self._read_gate(question)
+            elif not isinstance(question, BuildOf):
+                yield question, self.git.answer(question)
+
+    def _read_gate(self, question: GateOver) -> GateReading:
+        gates: Mapping[str, Gate] = {gate.name: gate for gate in self.fleet.tier(question.tier).spec.promotion.gates}
+        if self.gates is None:
+            return GateReading("Unknown", "nothing reads gates here")
+        return self.gates.read(gates[question.gate], question.tier, question.start, question.end)
+
+    def _do(self, action: AnyAction, moved: Mapping[str, str]) -> Mapping[str, str]:
+        match action:
+            case PushCommits():
+                return self.git.push_commits(action, moved)
+            case PushRefs():
+                self.git.push_refs(action)
+            case PushMerge():
+                self.git.push_merge(action)
+            case ApplyApplication():
+                self.delivery.apply(action.cluster, action.application, self.git.read_blob(action.blob))
+            case DeleteApplication():
+                self.delivery.delete(action.cluster, action.application)
+        return {}

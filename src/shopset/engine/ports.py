@@ -1,0 +1,106 @@
+"""What the engine needs of the world. Adapters fit these shapes without knowing of them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+from shopset.api import Gate
+from shopset.core.manifests import Build
+from shopset.core.release.actions import PushCommits, PushMerge, PushRefs
+from shopset.core.release.ledgers import Ledger
+from shopset.core.release.observed import (
+    BuildOf,
+    Components,
+    ComponentsOf,
+    GateReading,
+    IsAncestor,
+    ObservedApplication,
+    ObservedRepository,
+    ObservedTier,
+    Repository,
+    SameTree,
+    SubjectOf,
+    Trouble,
+)
+
+
+class GitObservation(Protocol):
+    """What was seen of the three repositories."""
+
+    @property
+    def repositories(self) -> Mapping[Repository, ObservedRepository]:
+        """The heads of each."""
+        ...
+
+    @property
+    def tiers(self) -> Mapping[str, ObservedTier]:
+        """Tier -> the head of its system branch."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger at its head."""
+        ...
+
+
+class Git(Protocol):
+    """The three repositories. Pushing raises LostRaceError, RefusedError or UnreachableError of `shopset.gitops`."""
+
+    def observe(self, branches: Mapping[str, str]) -> GitObservation:
+        """Look at the repositories. `branches` is tier -> branch. Never raises for one that cannot be read."""
+        ...
+
+    def answer(self, question: IsAncestor | SameTree | SubjectOf | ComponentsOf) -> bool | str | Components:
+        """Answer a question about commits that were observed."""
+        ...
+
+    def push_commits(self, action: PushCommits, parents: Mapping[str, str | None]) -> Mapping[str, str]:
+        """Make the commits and push them in one atomic push. Return branch -> commit.
+
+        `parents` has the heads of branches that an earlier action of the same plan moved.
+        """
+        ...
+
+    def push_refs(self, action: PushRefs) -> Mapping[str, str]:
+        """Push existing commits to refs."""
+        ...
+
+    def push_merge(self, action: PushMerge) -> Mapping[str, str]:
+        """Make a merge and push it."""
+        ...
+
+    def read_blob(self, blob: str) -> bytes:
+        """Return a file of the system repository."""
+        ...
+
+
+class Delivery(Protocol):
+    """Argo CD, or what stands in for it. Raises DeliveryError of its own package where it cannot be reached."""
+
+    def observe(self) -> tuple[Mapping[str, ObservedApplication], Mapping[str, Trouble]]:
+        """Return ShopSet -> Application, and cluster -> why its Applications are not to be seen."""
+        ...
+
+    def apply(self, cluster: str, application: str, manifest: bytes) -> None:
+        """Apply an Application."""
+        ...
+
+    def delete(self, cluster: str, application: str) -> None:
+        """Delete an Application and what it brought. One that is not there is no error."""
+        ...
+
+
+class Builder(Protocol):
+    """kustomize."""
+
+    def build(self, question: BuildOf) -> Build:
+        """Build one overlay. What does not build is a Build with a problem, never an error."""
+        ...
+
+
+class GateReader(Protocol):
+    """Prometheus, or what stands in for it."""
+
+    def read(self, gate: Gate, tier: str, start: datetime, end: datetime) -> GateReading:
+        """Read a gate over a span of time. Where nothing can be read the result is Unknown, never an error."""
+        ...

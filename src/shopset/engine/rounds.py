@@ -1,0 +1,73 @@
+"""Rounds: plan and act until there is nothing to do now, with a bound on lost races and a growing pause between them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from shopset.core.errors import ShopsetError
+from shopset.core.release.actions import AnyAction
+from shopset.core.release.plans import Plan
+from shopset.engine.engines import Engine, Failure, Outcome
+
+MOST_RACES: Final = 8
+"""Lost races in a row before a round gives up: somebody else is acting, and the next round looks anew."""
+_FIRST_PAUSE: Final = 0.05
+MOST_ROUNDS: Final = 100
+"""Rounds in a row that each found something to do: more than a fleet's tiers can need."""
+
+
+class TooManyRacesError(ShopsetError):
+    """Every push was overtaken by another one."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(
+            f"{MOST_RACES} pushes in a row lost the race against somebody else ({failure.error}). Nothing was lost; run it again"
+        )
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class Round:
+    """A plan and what came of it."""
+
+    plan: Plan
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Watching:
+    """How a loop is watched and paused."""
+
+    sleep: Callable[[float], None]
+    started: Callable[[AnyAction], None] = lambda _: None
+
+
+def converge(engine: Engine, watching: Watching) -> Iterator[Round]:
+    """Yield rounds until one has nothing to do or got nothing done. Raises TooManyRacesError."""
+    races = 0
+    for _ in range(MOST_ROUNDS):
+        made, _ = engine.plan()
+        outcome = engine.act(made.actions, watching.started)
+        yield Round(made, outcome)
+        if outcome.lost_race is not None:
+            races = _pause(races, outcome.lost_race, watching)
+            continue
+        races = 0
+        if not outcome.done:
+            return
+
+
+def pause_until(made: Plan, now: datetime, poll: timedelta) -> float:
+    """Return for how many seconds a loop may sleep: until time changes the plan, at most one poll interval."""
+    waits = [poll]
+    if made.wake_at is not None:
+        waits.append(max(made.wake_at - now, timedelta(milliseconds=10)))
+    return min(waits) / timedelta(seconds=1)
+
+
+def _pause(races: int, failure: Failure, watching: Watching) -> int:
+    if races + 1 >= MOST_RACES:
+        raise TooManyRacesError(failure)
+    watching.sleep(_FIRST_PAUSE * 2**races)
+    return races + 1
