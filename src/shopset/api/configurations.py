@@ -37,7 +37,9 @@ class Database(Object):
     @model_validator(mode="after")
     def _one_shopset_fits(self) -> Self:
         if self.connections_per_shopset is not None and self.connections_per_shopset > self.connections:
-            message = f"{self.connections_per_shopset} connections of one ShopSet exceed the budget of {self.connections}"
+            message = (
+                f"{self.connections_per_shopset} connections of one ShopSet exceed the budget of {self.connections}"
+            )
             raise InvalidValueError(message, "raise connections or lower this", ("connectionsPerShopset",))
         return self
 
@@ -51,7 +53,7 @@ class ConfigurationSpec(Object):
 
     @model_validator(mode="after")
     def _databases_are_distinct(self) -> Self:
-        check_distinct_items(self.databases)
+        check_distinct("databases", (database.name for database in self.databases))
         return self
 
 

@@ -15,9 +15,7 @@ TEMPLATE_FIELDS = ("shopset", "namespace", "tier", "cluster")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\\]")
 _HOST = r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])"
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
-_WITH_SCHEME = re.compile(
-    rf"(?P<scheme>https?|ssh|git)://(?:(?P<user>[^/@]*)@)?{_HOST}(?::[0-9]{{1,5}})?/(?P<path>.+)"
-)
+_WITH_SCHEME = re.compile(rf"(?P<scheme>https?|ssh|git)://(?:(?P<user>[^/@]*)@)?{_HOST}(?::[0-9]{{1,5}})?/(?P<path>.+)")
 _FILE = re.compile(r"(?:file://)?/(?P<path>.+)")
 _SCP_LIKE = re.compile(rf"(?:{_USER}@)?{_HOST}:(?P<path>[^-:].*)")
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9{\[][A-Za-z0-9.:{}\[\]-]*(?:/[^\s]*)?")
@@ -77,7 +75,9 @@ def check_endpoint(text: str) -> str:
     fields = _template_fields(text)
     if fields is None or _UNSAFE.search(text) or _ENDPOINT.fullmatch(text) is None:
         message = f"{quoted(redact(text))} is not an http or https URL"
-        raise InvalidValueError(message, "write it as in https://{shopset}.example.com/health, without user or password")
+        raise InvalidValueError(
+            message, "write it as in https://{shopset}.example.com/health, without user or password"
+        )
     unknown = sorted(fields - set(TEMPLATE_FIELDS))
     if unknown:
         message = f"{quoted(text)} has the unknown field {{{unknown[0]}}}"

@@ -87,7 +87,15 @@ def _fast_forward(
 
 
 def _merge(
-    context: Context, tier: Tier, repository: Repository, fix: str, head: str, reason: str, author: Identity, *, discard: bool
+    context: Context,
+    tier: Tier,
+    repository: Repository,
+    fix: str,
+    head: str,
+    reason: str,
+    author: Identity,
+    *,
+    discard: bool,
 ) -> AnyAction:
     branch = context.fleet.branch(context.fleet.tiers[0].name)
     name, kept = repository_name(context, repository), head if discard else fix

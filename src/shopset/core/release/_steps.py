@@ -116,7 +116,9 @@ def _reject(context: Context, tier: Tier, revision: Revision, record: RejectionR
     writes = {rejection_path(tier.name, revision.id): record.dump()}
     if on_failure != "Continue":
         name = hold_name(context, tier, f"rejected-{revision.short}")
-        writes |= {hold_path(tier.name, name): _hold(context, tier, SHOPSET, f"{revision.short} was rejected, {reason}")}
+        writes |= {
+            hold_path(tier.name, name): _hold(context, tier, SHOPSET, f"{revision.short} was rejected, {reason}")
+        }
     yield PushCommits(
         kind=ActionKind.REJECT,
         tier=tier.name,
@@ -125,7 +127,10 @@ def _reject(context: Context, tier: Tier, revision: Revision, record: RejectionR
         at=context.now,
         commits=(
             ledger_commit(
-                context, f"{tier.name} rejects {revision.short}: {record.reason}", writes, trailers=trailers(tier, revision, reason)
+                context,
+                f"{tier.name} rejects {revision.short}: {record.reason}",
+                writes,
+                trailers=trailers(tier, revision, reason),
             ),
         ),
     )
@@ -224,7 +229,13 @@ def pin(context: Context, tier: Tier, candidate: Candidate, checks: Sequence[Che
     what = _described(context, revision, before)
     subject = f"{tier.name} takes {revision.short}" + (f": {what}" if what else "")
     writes = _pin_write(
-        context, tier, revision, "Adoption" if candidate.adopted else "Promotion", str(author), reason, candidate.skipped
+        context,
+        tier,
+        revision,
+        "Adoption" if candidate.adopted else "Promotion",
+        str(author),
+        reason,
+        candidate.skipped,
     )
     informed = trailers(tier, revision, reason)
     tier_commits = (_tier_commit(context, tier, delta, subject, informed),) if delta else ()
@@ -358,7 +369,9 @@ def _may_change(context: Context, tier: Tier) -> bool:
     return lowest or all(check.passed for check in standing_checks(context, tier))
 
 
-def _tier_commit(context: Context, tier: Tier, delta: Delta, subject: str, informed: tuple[tuple[str, str], ...]) -> Commit:
+def _tier_commit(
+    context: Context, tier: Tier, delta: Delta, subject: str, informed: tuple[tuple[str, str], ...]
+) -> Commit:
     head = context.head(tier)
     return Commit(
         context.fleet.branch(tier.name),

@@ -83,7 +83,11 @@ def _from_heads(context: Context, tier: Tier) -> Candidate | None:
 
 
 def _from_below(context: Context, tier: Tier) -> Candidate | None:
-    newer = [revision for revision in _newer(context, tier) if not context.observed.ledger.is_rejected(tier.name, revision.id)]
+    newer = [
+        revision
+        for revision in _newer(context, tier)
+        if not context.observed.ledger.is_rejected(tier.name, revision.id)
+    ]
     if not newer:
         return None
     approved = [revision for revision in newer if not approvals_missing(context, tier, revision)]
@@ -108,7 +112,10 @@ def _newer(context: Context, tier: Tier) -> list[Revision]:
 def _is_behind(context: Context, tier: Tier, revision: Revision) -> bool:
     """Whether the tier's branches have gone past the revision (the lower tier was rolled back to it, say)."""
     heads = source_heads(context, tier)
-    return any(_strictly_behind(context, repository, commit_of(revision, repository), heads.of(repository)) for repository in SOURCES)
+    return any(
+        _strictly_behind(context, repository, commit_of(revision, repository), heads.of(repository))
+        for repository in SOURCES
+    )
 
 
 def _strictly_behind(context: Context, repository: Repository, commit: str, head: str | None) -> bool:

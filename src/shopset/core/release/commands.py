@@ -44,7 +44,12 @@ def script(actions: Iterable[AnyAction], places: Places) -> str:
     actions = tuple(actions)
     lines = ["set -euo pipefail", 'cd "$(mktemp -d)"', *_clones(actions, places)]
     for action in actions:
-        lines += ["", f"# {action.what}", *(f"#   because {reason}" for reason in action.why), *commands(action, places)]
+        lines += [
+            "",
+            f"# {action.what}",
+            *(f"#   because {reason}" for reason in action.why),
+            *commands(action, places),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -114,7 +119,11 @@ def _write(path: str, content: bytes) -> Iterator[str]:
 
 
 def _push_merge(action: PushMerge) -> Iterator[str]:
-    clone, name, email = f"git -C {action.repository}", shlex.quote(action.author.name), shlex.quote(action.author.email)
+    clone, name, email = (
+        f"git -C {action.repository}",
+        shlex.quote(action.author.name),
+        shlex.quote(action.author.email),
+    )
     identity = f"GIT_AUTHOR_NAME={name} GIT_AUTHOR_EMAIL={email} GIT_AUTHOR_DATE={shlex.quote(action.at.isoformat())}"
     parents = " ".join(f"-p {parent}" for parent in action.parents)
     tree = shlex.quote(action.tree_of + "^{tree}")

@@ -18,7 +18,9 @@ def obstacle(context: Context, tier: Tier) -> Condition | None:
     """Return why nothing at all may be done on a tier, or None."""
     system, name = context.observed.repositories[Repository.SYSTEM], f"Tier/{tier.name}"
     if system.trouble is not None:
-        return Condition(name, "Ready", system.trouble.reason, f"shopset-system cannot be read: {system.trouble.message}")
+        return Condition(
+            name, "Ready", system.trouble.reason, f"shopset-system cannot be read: {system.trouble.message}"
+        )
     level = context.observed.ledger.levels.get(tier.name, tier.spec.level)
     if level != tier.spec.level:
         message = f"the level of {tier.name} was {level} and cannot become {tier.spec.level}: give the tier a new name instead"
@@ -108,7 +110,12 @@ def _check_ahead(context: Context, tier: Tier) -> Iterator[Check]:
         head = heads.of(repository)
         if head is not None and all(commit_of(pin.content, repository) != head for pin in pins):
             where = f"{repository_name(context, repository)}@{context.fleet.branch(tier.name)} ({head[:SHORT]})"
-            yield Check("SourceDiverged", False, f"{where} has commits that {lower.name} never had", f"shopctl release hotfix {tier.name}")
+            yield Check(
+                "SourceDiverged",
+                False,
+                f"{where} has commits that {lower.name} never had",
+                f"shopctl release hotfix {tier.name}",
+            )
 
 
 def _of_check(name: str, check: Check) -> Condition:
@@ -117,4 +124,6 @@ def _of_check(name: str, check: Check) -> Condition:
         return Condition(name, "Admitted", check.rule, message, "Info")
     if check.rule in _ENTRY_WAITS_FOR_PEOPLE:
         return Condition(name, "Admitted", check.rule, message, "Warning")
-    return Condition(name, "Admitted", check.rule, message, "Info" if check.passed is None and check.rule == "Builds" else "Error")
+    return Condition(
+        name, "Admitted", check.rule, message, "Info" if check.passed is None and check.rule == "Builds" else "Error"
+    )

@@ -52,13 +52,19 @@ def _order(context: Context, tier: Tier, candidate: Candidate) -> Check:
     if lower is None:
         return Check("VerifiedBelow", True, f"{tier.name} is the lowest tier")
     if ledger.is_rejected(lower.name, revision.id):
-        return Check("VerifiedBelow", False, f"{lower.name} rejected {revision.short}: {ledger.rejected[lower.name][revision.id].message}")
+        return Check(
+            "VerifiedBelow",
+            False,
+            f"{lower.name} rejected {revision.short}: {ledger.rejected[lower.name][revision.id].message}",
+        )
     if ledger.is_verified(lower.name, revision.id):
         at = ledger.verified[lower.name][revision.id].at
         return Check("VerifiedBelow", True, f"{lower.name} verified {revision.short} at {at:%Y-%m-%d %H:%M:%SZ}")
     pinned = context.pinned(lower)
     has = f"its pin is {pinned.short}" if pinned else "nothing is pinned there"
-    detail = f"{lower.name} has not verified {revision.short} ({has}), and {tier.name} takes only what {lower.name} verified"
+    detail = (
+        f"{lower.name} has not verified {revision.short} ({has}), and {tier.name} takes only what {lower.name} verified"
+    )
     return Check("VerifiedBelow", False, detail, f"shopctl release explain {revision.short} --tier {lower.name}")
 
 
@@ -76,7 +82,9 @@ def _approved(context: Context, tier: Tier, revision: Revision) -> Check:
     if not missing:
         return Check("Approved", True, f"approved by {people}" if people else f"{tier.name} asks for no approval")
     given = f"; given by {people}" if people else ""
-    detail = f"{tier.name} needs {needed} approval{'s' if needed > 1 else ''} for {revision.short}, {missing} missing{given}"
+    detail = (
+        f"{tier.name} needs {needed} approval{'s' if needed > 1 else ''} for {revision.short}, {missing} missing{given}"
+    )
     return Check("Approved", False, detail, f"shopctl release approve {tier.name} {revision.short}")
 
 
@@ -98,7 +106,9 @@ def _not_frozen(context: Context, tier: Tier) -> Check:
     if frozen is None:
         return Check("NotFrozen", True, f"{tier.name} is not frozen")
     until = context.wake(thaw_after(tier.spec.promotion.freeze, context.now))
-    return Check("NotFrozen", False, f"{tier.name} is frozen {_span(frozen)}, freeze window \"{frozen.name}\"", until=until)
+    return Check(
+        "NotFrozen", False, f'{tier.name} is frozen {_span(frozen)}, freeze window "{frozen.name}"', until=until
+    )
 
 
 def _span(frozen: Interval) -> str:

@@ -195,7 +195,9 @@ class Facts:
 
     def without(self, kind: type[Question]) -> Self:
         """Return these facts less the answers to one kind of question."""
-        return type(self)({question: answer for question, answer in self._answers.items() if not isinstance(question, kind)})
+        return type(self)(
+            {question: answer for question, answer in self._answers.items() if not isinstance(question, kind)}
+        )
 
     def extended(self, answers: Mapping[Question, Answer]) -> Self:
         """Return these facts and more."""

@@ -96,5 +96,3 @@ def _enter(context: Context, tier: Tier, candidate: Candidate, outlook: Outlook)
     if outlook.admitted:
         yield from _steps.tag(context, tier, candidate.revision)
         yield from _steps.pin(context, tier, candidate, outlook.checks)
-
-

@@ -23,7 +23,9 @@ def check_change(context: Context, tier: Tier, revision: Revision, names: Sequen
     if not added:
         return Check("Builds", True, "no overlay is new")
     clusters = {context.fleet.shopsets[name].spec.cluster for name in added}
-    beside = [name for name, found in context.fleet.shopsets.items() if found.spec.cluster in clusters and name not in names]
+    beside = [
+        name for name, found in context.fleet.shopsets.items() if found.spec.cluster in clusters and name not in names
+    ]
     return _check(context, tier, revision, names, [*names, *beside])
 
 
@@ -41,7 +43,9 @@ def _check(context: Context, tier: Tier, revision: Revision, own: Sequence[str],
     if len(ready) < len(builds):
         return Check("Builds", None, f"{len(builds) - len(ready)} ShopSets are still to be built at {revision.short}")
     mine = set(own)
-    return _judge(context, tier, revision, {name: build for name, build in ready.items() if name in mine or not build.problem})
+    return _judge(
+        context, tier, revision, {name: build for name, build in ready.items() if name in mine or not build.problem}
+    )
 
 
 def builds_of(

@@ -17,7 +17,9 @@ class MalformedRecordError(ShopsetError):
     """A file of the ledger that does not have the form of docs/formats.md."""
 
     def __init__(self, path: str, detail: str) -> None:
-        super().__init__(f"ledger:{path}: {detail}. See docs/formats.md; repair it with git, nothing else was read from it")
+        super().__init__(
+            f"ledger:{path}: {detail}. See docs/formats.md; repair it with git, nothing else was read from it"
+        )
         self.path = path
 
 
@@ -51,7 +53,9 @@ class _Record(BaseModel):
 
 
 def _as_yaml(value: Mapping[str, Any]) -> bytes:
-    return yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, width=1 << 20, allow_unicode=True, encoding="utf-8")
+    return yaml.dump(
+        value, Dumper=yaml.CSafeDumper, sort_keys=False, width=1 << 20, allow_unicode=True, encoding="utf-8"
+    )
 
 
 class PinRecord(_Record):

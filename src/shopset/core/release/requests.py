@@ -113,7 +113,9 @@ class Hotfix:
 Request = Approve | Hold | Resume | RollBack | Retry | Adopt | Hotfix
 
 
-def respond(fleet: Fleet, observed: Observed, request: Request, author: Identity, renderers: Renderers = RENDERERS) -> Plan:
+def respond(
+    fleet: Fleet, observed: Observed, request: Request, author: Identity, renderers: Renderers = RENDERERS
+) -> Plan:
     """Return the plan that meets a request. Empty where it is met already. Raises RequestRefusedError."""
     context = Context(fleet, observed, renderers)
     tier = _tier(fleet, request.tier)
@@ -134,7 +136,9 @@ def resolve_revision(fleet: Fleet, observed: Observed, prefix: str, renderers: R
             if offer is not None:
                 known[offer.id] = offer
     if len(prefix) < 4 or not set(prefix) <= set("0123456789abcdef"):
-        raise RequestRefusedError(f"{prefix!r} names no revision: give at least 4 of its hexadecimal digits (shopctl release status shows them)")
+        raise RequestRefusedError(
+            f"{prefix!r} names no revision: give at least 4 of its hexadecimal digits (shopctl release status shows them)"
+        )
     matches = sorted(key for key in known if key.startswith(prefix))
     if not matches:
         raise RequestRefusedError(f"no revision starts with {prefix!r}: shopctl release history lists them")
@@ -171,7 +175,12 @@ def _dispatch(context: Context, tier: Tier, request: Request, author: Identity) 
 def _approve(context: Context, tier: Tier, request: Approve, author: Identity) -> Iterator[AnyAction]:
     revision = resolve_revision(context.fleet, context.observed, request.revision, context.renderers)
     record = ApprovalRecord(
-        revision=revision.id, at=context.now, by=str(author), reason=request.reason, bake=request.bake, expedite=request.expedite
+        revision=revision.id,
+        at=context.now,
+        by=str(author),
+        reason=request.reason,
+        bake=request.bake,
+        expedite=request.expedite,
     )
     given = context.observed.ledger.approvals.get(tier.name, {}).get(revision.id, ())
     if any(approval.by == record.by for approval in given):
@@ -179,7 +188,9 @@ def _approve(context: Context, tier: Tier, request: Approve, author: Identity) -
     yield _approval(context, tier, revision, record, author)
 
 
-def _approval(context: Context, tier: Tier, revision: Revision, record: ApprovalRecord, author: Identity) -> PushCommits:
+def _approval(
+    context: Context, tier: Tier, revision: Revision, record: ApprovalRecord, author: Identity
+) -> PushCommits:
     verb = "adopts" if record.adopt else "approves"
     subject = f"{author.name} {verb} {revision.short} for {tier.name}: {record.reason}"
     write = {approval_path(tier.name, revision.id, str(author)): record.dump()}
@@ -238,11 +249,17 @@ def _rollback_target(context: Context, tier: Tier, request: RollBack) -> Revisio
         return target
     target = resolve_revision(context.fleet, context.observed, request.to, context.renderers)
     if not context.observed.ledger.is_verified(tier.name, target.id):
-        raise RequestRefusedError(f"{tier.name} never verified {target.short}: shopctl release history {tier.name} shows what it did")
+        raise RequestRefusedError(
+            f"{tier.name} never verified {target.short}: shopctl release history {tier.name} shows what it did"
+        )
     if context.observed.ledger.is_rejected(tier.name, target.id):
-        raise RequestRefusedError(f"{tier.name} rejected {target.short}: shopctl release retry {tier.name} {target.short} first")
+        raise RequestRefusedError(
+            f"{tier.name} rejected {target.short}: shopctl release retry {tier.name} {target.short} first"
+        )
     if target.renderer not in context.renderers.versions:
-        raise RequestRefusedError(f"{target.short} needs renderer {target.renderer}, which this release of shopset does not carry")
+        raise RequestRefusedError(
+            f"{target.short} needs renderer {target.renderer}, which this release of shopset does not carry"
+        )
     return target
 
 
@@ -251,7 +268,9 @@ def _retry(context: Context, tier: Tier, request: Retry, author: Identity) -> It
     if request.revision is None and pinned is None:
         raise RequestRefusedError(f"{tier.name} has nothing pinned: name the revision to retry")
     named = request.revision
-    revision = resolve_revision(context.fleet, context.observed, named, context.renderers) if named is not None else pinned
+    revision = (
+        resolve_revision(context.fleet, context.observed, named, context.renderers) if named is not None else pinned
+    )
     if revision is None or not ledger.is_rejected(tier.name, revision.id):
         return
     writes: dict[str, bytes] = {}
@@ -286,7 +305,9 @@ def _adopt(context: Context, tier: Tier, request: Adopt, author: Identity) -> It
     offer = source_heads(context, tier).offer(context.renderers.current)
     if offer is None:
         branch = context.fleet.branch(tier.name)
-        raise RequestRefusedError(f"{tier.name} needs a branch {branch} in both apps and configuration: push what runs there today")
+        raise RequestRefusedError(
+            f"{tier.name} needs a branch {branch} in both apps and configuration: push what runs there today"
+        )
     if any(approval.adopt for approval in context.observed.ledger.approvals.get(tier.name, {}).get(offer.id, ())):
         return
     record = ApprovalRecord(revision=offer.id, at=context.now, by=str(author), reason=request.reason, adopt=True)
@@ -300,7 +321,11 @@ def _hotfix(context: Context, tier: Tier, request: Hotfix, author: Identity) -> 
     if tier.name == lowest.name:
         raise RequestRefusedError(f"{tier.name} is the lowest tier: push the fix to its branch, it is taken at once")
     heads = source_heads(context, tier)
-    fix = Revision(request.apps or heads.apps or pinned.apps, request.configuration or heads.configuration or pinned.configuration, pinned.renderer)
+    fix = Revision(
+        request.apps or heads.apps or pinned.apps,
+        request.configuration or heads.configuration or pinned.configuration,
+        pinned.renderer,
+    )
     yield from hotfix(context, tier, fix, request.reason, author, discard=request.discard)
     if context.questions or request.discard:
         return
@@ -309,9 +334,13 @@ def _hotfix(context: Context, tier: Tier, request: Hotfix, author: Identity) -> 
         yield from _expedite(context, tier, merged, request, author)
 
 
-def _expedite(context: Context, tier: Tier, revision: Revision, request: Hotfix, author: Identity) -> Iterator[AnyAction]:
+def _expedite(
+    context: Context, tier: Tier, revision: Revision, request: Hotfix, author: Identity
+) -> Iterator[AnyAction]:
     approvals = context.observed.ledger.approvals
-    record = ApprovalRecord(revision=revision.id, at=context.now, by=str(author), reason=request.reason, bake=request.bake, expedite=True)
+    record = ApprovalRecord(
+        revision=revision.id, at=context.now, by=str(author), reason=request.reason, bake=request.bake, expedite=True
+    )
     tiers = [each.name for each in context.fleet.tiers if each.spec.level <= tier.spec.level]
     writes = {
         approval_path(name, revision.id, str(author)): record.dump()
@@ -334,7 +363,9 @@ def _record(
     reason: str,
     deletes: tuple[str, ...] = (),
 ) -> PushCommits:
-    informed = trailers(tier, revision, reason) if revision else (("Shopset-Tier", tier.name), ("Shopset-Reason", reason))
+    informed = (
+        trailers(tier, revision, reason) if revision else (("Shopset-Tier", tier.name), ("Shopset-Reason", reason))
+    )
     return PushCommits(
         kind=kind,
         tier=tier.name,

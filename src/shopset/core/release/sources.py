@@ -69,7 +69,12 @@ def _check_source(context: Context, tier: Tier, repository: Repository, target: 
     trouble = context.observed.repositories[repository].trouble
     name, branch = repository_name(context, repository), context.fleet.branch(tier.name)
     if trouble is not None:
-        return Check(trouble.reason, None, f"{name} cannot be read: {trouble.message}", f"git ls-remote {_url(context, repository)}")
+        return Check(
+            trouble.reason,
+            None,
+            f"{name} cannot be read: {trouble.message}",
+            f"git ls-remote {_url(context, repository)}",
+        )
     head, pinned = source_heads(context, tier).of(repository), context.pinned(tier)
     if head is None:
         return _check_absent(context, repository, pinned, target, branch)
@@ -91,9 +96,16 @@ def _check_absent(
     if pinned is not None:
         commit = commit_of(pinned, repository)
         advice = f"git push {url} {commit}:refs/heads/{branch}"
-        return Check("SourceDeleted", False, f"{name} has no branch {branch} any more, and {commit[:SHORT]} is pinned from it", advice)
+        return Check(
+            "SourceDeleted",
+            False,
+            f"{name} has no branch {branch} any more, and {commit[:SHORT]} is pinned from it",
+            advice,
+        )
     if target is None:
-        return Check("SourceMissing", False, f"{name} has no branch {branch} yet", f"git push {url} HEAD:refs/heads/{branch}")
+        return Check(
+            "SourceMissing", False, f"{name} has no branch {branch} yet", f"git push {url} HEAD:refs/heads/{branch}"
+        )
     return Check("SourcesReady", True, f"{name}@{branch} is created by the first promotion")
 
 

@@ -97,7 +97,9 @@ class _Judge:
             cluster = self._cluster(name)
             if cluster in clusters:
                 record = clusters[cluster]
-                yield Absence(name=name, cluster=cluster, reason=f"cluster {cluster} is {record.state}: {record.reason}")
+                yield Absence(
+                    name=name, cluster=cluster, reason=f"cluster {cluster} is {record.state}: {record.reason}"
+                )
 
     def _unrepresented(self) -> str:
         """Say which Configuration has nobody left to verify, or nothing."""
@@ -106,7 +108,11 @@ class _Judge:
         shopsets = self.context.fleet.shopsets
         present = {shopsets[name].spec.configuration for name in self.quorum}
         missing = sorted({shopsets[name].spec.configuration for name in self.absent} - present)
-        return f"no ShopSet of configuration {missing[0]} is left to verify: {next(iter(self.absent.values())).reason}" if missing else ""
+        return (
+            f"no ShopSet of configuration {missing[0]} is left to verify: {next(iter(self.absent.values())).reason}"
+            if missing
+            else ""
+        )
 
     def _cluster(self, name: str) -> str:
         return self.context.fleet.shopsets[name].spec.cluster
@@ -170,7 +176,9 @@ class _Judge:
         elapsed = self._active(self.attempt.pin.at, self.context.now)
         if elapsed >= self.promotion.deadline:
             since = self.attempt.pin.at
-            message = f"not Synced and Healthy within {format_duration(self.promotion.deadline)}: {'; '.join(waiting[:3])}"
+            message = (
+                f"not Synced and Healthy within {format_duration(self.promotion.deadline)}: {'; '.join(waiting[:3])}"
+            )
             return self._rejected(_Failure(since, "DeadlineExceeded", message))
         until = self.context.wake(self.context.now + (self.promotion.deadline - elapsed))
         detail = f"{len(self.quorum) - len(waiting)} of {len(self.quorum)} ready; {waiting[0]}" if waiting else ""
@@ -181,7 +189,9 @@ class _Judge:
 
     def _baking(self, healthy_since: datetime) -> Verdict:
         readings = {gate.name: self._read(gate, healthy_since) for gate in self.promotion.gates}
-        gates = tuple(GateEvidence(name=name, result=found.result, evidence=found.evidence) for name, found in readings.items())
+        gates = tuple(
+            GateEvidence(name=name, result=found.result, evidence=found.evidence) for name, found in readings.items()
+        )
         failed = next((gate for gate in gates if gate.result == "Fail"), None)
         if failed is not None:
             return self._rejected(_Failure(self.context.now, "GateFailed", f"gate {failed.name}: {failed.evidence}"))
@@ -194,7 +204,9 @@ class _Judge:
             return Verdict(Progress(Phase.BAKING, f"baking {format_duration(bake)}", healthy_since, until))
         return self._verified(healthy_since, gates)
 
-    def _unknown(self, gate: GateEvidence, unknown_since: datetime | None, healthy_since: datetime, until: datetime) -> Verdict:
+    def _unknown(
+        self, gate: GateEvidence, unknown_since: datetime | None, healthy_since: datetime, until: datetime
+    ) -> Verdict:
         since = max(healthy_since, unknown_since or healthy_since)
         elapsed = self._active(self.attempt.pin.at, healthy_since) + self._active(since, self.context.now)
         message = f"gate {gate.name} is unknown: {gate.evidence}"

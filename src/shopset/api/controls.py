@@ -1,0 +1,67 @@
+"""Approval, Hold and Rollback: release control by kubectl. What counts is what the ledger has copied from them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool
+
+from shopset.api._objects import Line, Object, Resource, Status
+from shopset.api.durations import Duration
+from shopset.api.names import Name
+
+RevisionPrefix = Annotated[str, Field(pattern=r"^[0-9a-f]{4,40}$")]
+
+
+class ApprovalSpec(Object):
+    """Who lets which revision enter which tier, and why."""
+
+    tier: Name
+    revision: RevisionPrefix
+    reason: Line
+    by: Line
+    adopt: StrictBool = False
+    """Takes over what a tier that was never pinned has in its branches."""
+    bake: Duration | None = None
+    """Stands in for the tier's bake, for this revision."""
+    expedite: StrictBool = False
+    """Lets the revision enter while another is still being verified."""
+
+
+class Approval(Resource):
+    """A person's consent that a revision enters a tier."""
+
+    kind: Literal["Approval"] = "Approval"
+    spec: ApprovalSpec
+    status: Status | None = None
+
+
+class HoldSpec(Object):
+    """Who keeps everything out of which tier, and why."""
+
+    tier: Name
+    reason: Line
+    by: Line
+
+
+class Hold(Resource):
+    """Nothing enters the tier while it exists."""
+
+    kind: Literal["Hold"] = "Hold"
+    spec: HoldSpec
+    status: Status | None = None
+
+
+class RollbackSpec(Object):
+    """Who takes which tier back to which revision, and why."""
+
+    tier: Name
+    revision: RevisionPrefix
+    reason: Line
+    by: Line
+
+
+class Rollback(Resource):
+    """A tier goes back to an earlier revision that it verified."""
+
+    kind: Literal["Rollback"] = "Rollback"
+    spec: RollbackSpec
+    status: Status | None = None

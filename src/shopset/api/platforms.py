@@ -1,0 +1,145 @@
+"""Platform: what the ShopSets are copies of, and how they are delivered. One per fleet."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StrictInt, model_validator
+
+from shopset.api._objects import Line, Object, Resource, Status, check_exactly_one
+from shopset.api.durations import Duration, parse_duration
+from shopset.api.errors import InvalidValueError
+from shopset.api.names import Name, Prefix
+from shopset.api.urls import RepositoryUrl, repository_folder, repository_parent
+
+
+class Repositories(Object):
+    """The three repositories, side by side under one parent."""
+
+    system: RepositoryUrl
+    """What shopset writes and Argo CD reads."""
+    apps: RepositoryUrl
+    """The kustomize bases that people write."""
+    configuration: RepositoryUrl
+    """The kustomize components of the Configurations that people write."""
+
+    @model_validator(mode="after")
+    def _side_by_side(self) -> Self:
+        parent, folders = repository_parent(self.system), [repository_folder(self.system)]
+        for field in ("apps", "configuration"):
+            url: str = getattr(self, field)
+            if repository_parent(url) != parent:
+                message = f"does not lie beside the system repository, under {parent}"
+                raise InvalidValueError(message, "submodules are relative, so put the three under one parent", (field,))
+            if repository_folder(url) in folders:
+                message = f"{repository_folder(url)} is named twice"
+                raise InvalidValueError(message, "the three are different repositories", (field,))
+            folders.append(repository_folder(url))
+        return self
+
+
+class Backoff(Object):
+    """How Argo CD waits between retries of a sync."""
+
+    duration: Duration = parse_duration("5s")
+    factor: Annotated[StrictInt, Field(ge=1, le=10)] = 2
+    max_duration: Duration = parse_duration("3m")
+
+
+class Retry(Object):
+    """How often Argo CD retries a sync that failed."""
+
+    limit: Annotated[StrictInt, Field(ge=0, le=100)] = 5
+    backoff: Backoff = Backoff()
+
+
+class ArgoCd(Object):
+    """Delivery by Argo CD."""
+
+    namespace: Name = "argocd"
+    project: Name = "default"
+    sync_options: tuple[Line, ...] = ()
+    """More of Argo CD's sync options, as in `ServerSideApply=true`."""
+    retry: Retry = Retry()
+
+
+class Directory(Object):
+    """Delivery by directory clusters, which stand in for Argo CD and Kubernetes."""
+
+    path: Line
+    """The folder of the directory clusters, absolute or relative to the fleet's."""
+
+
+class Delivery(Object):
+    """Who brings a tier's branch to the clusters. Exactly one of the two."""
+
+    argocd: ArgoCd | None = None
+    directory: Directory | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        check_exactly_one(self, "argocd", "directory")
+        return self
+
+
+class Prefixes(Object):
+    """What names of objects begin with."""
+
+    namespace: Prefix = "shopset-"
+    application: Prefix | None = None
+    """Of Argo CD Applications; the Platform's name and a dash where it is left out."""
+
+
+class Images(Object):
+    """Which images a base may name."""
+
+    policy: Literal["Tag", "Digest"] = "Tag"
+    """Tag refuses untagged and `latest` images and warns of other tags; Digest refuses whatever is not a digest."""
+
+
+class ShopSource(Object):
+    """One place where shops come from."""
+
+    kind: Literal["Resources", "Files", "PostgreSQL"]
+    path: Line | None = None
+    table: Line | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        for kind, field in (("Files", "path"), ("PostgreSQL", "table")):
+            if (getattr(self, field) is not None) != (self.kind == kind):
+                message = f"a source of kind {self.kind} {'needs' if self.kind == kind else 'has no'} {field}"
+                raise InvalidValueError(message, f"{field} belongs to {kind}", (field,))
+        return self
+
+
+class Shops(Object):
+    """Where shops come from."""
+
+    sources: tuple[ShopSource, ...] = (ShopSource(kind="Resources"),)
+
+
+class PlatformSpec(Object):
+    """What the ShopSets are copies of, and how they are delivered."""
+
+    repositories: Repositories
+    delivery: Delivery
+    prefixes: Prefixes = Prefixes()
+    images: Images = Images()
+    shops: Shops = Shops()
+
+
+class PlatformStatus(Status):
+    """What was observed of a Platform."""
+
+
+class Platform(Resource):
+    """What the ShopSets are copies of."""
+
+    kind: Literal["Platform"] = "Platform"
+    spec: PlatformSpec
+    status: PlatformStatus | None = None
+
+    @property
+    def application_prefix(self) -> str:
+        """What the names of Argo CD Applications begin with."""
+        given = self.spec.prefixes.application
+        return f"{self.name}-" if given is None else given

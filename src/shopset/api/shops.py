@@ -1,0 +1,94 @@
+"""Shop and ShopClass: one tenant, and the convention by which tenants are placed."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StrictBool, StrictInt, model_validator
+
+from shopset.api._objects import Object, Resource, Status
+from shopset.api.errors import InvalidValueError
+from shopset.api.hosts import Host
+from shopset.api.names import Name
+from shopset.api.shopsets import PositiveFloat, PositiveInt
+
+
+class Isolation(Object):
+    """How shops of the class are kept from each other."""
+
+    shuffle: StrictBool = False
+    """Placement groups share all their replicas as rarely as possible."""
+    dedicated: StrictBool = False
+    """Only dedicated ShopSets serve the class."""
+
+
+class Limits(Object):
+    """How much traffic one shop may have."""
+
+    requests_per_second: PositiveFloat | PositiveInt | None = None
+    burst: PositiveInt | None = None
+
+
+class ShopClassSpec(Object):
+    """Where shops of the class go."""
+
+    tier: Name
+    configuration: Name
+    replicas: Annotated[StrictInt, Field(ge=1, le=16)] = 1
+    across: tuple[Name, ...] = ()
+    """FailureDomains that no two replicas of a shop may share a domain of."""
+    isolation: Isolation = Isolation()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        for index, name in enumerate(self.across):
+            if name in self.across[:index]:
+                message = f"{name} is there twice"
+                raise InvalidValueError(message, "remove one of them", ("across", index))
+        return self
+
+
+class ShopClass(Resource):
+    """A convention by which shops are placed."""
+
+    kind: Literal["ShopClass"] = "ShopClass"
+    spec: ShopClassSpec
+    status: Status | None = None
+
+
+class Demand(Object):
+    """What a shop is expected to need."""
+
+    requests_per_second: PositiveFloat | PositiveInt | None = None
+    connections: PositiveInt | None = None
+
+
+class ShopSpec(Object):
+    """Who the shop is, and the class by which it is placed."""
+
+    hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
+    class_: Name
+    demand: Demand | None = None
+    pins: tuple[Name, ...] = ()
+    """ShopSets that must serve it, the first as its primary."""
+
+    @model_validator(mode="after")
+    def _hosts_are_distinct(self) -> Self:
+        for index, host in enumerate(self.hosts):
+            if host in self.hosts[:index]:
+                message = f"{host} is there twice, once normalised"
+                raise InvalidValueError(message, "remove one of them", ("hosts", index))
+        return self
+
+
+class ShopStatus(Status):
+    """What was observed of a Shop."""
+
+    replicas: tuple[str, ...] = ()
+
+
+class Shop(Resource):
+    """One tenant."""
+
+    kind: Literal["Shop"] = "Shop"
+    spec: ShopSpec
+    status: ShopStatus | None = None

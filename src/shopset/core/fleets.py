@@ -1,0 +1,254 @@
+"""The Fleet: an immutable snapshot of the resources, cross-checked. Shops are checked with it, but are not in it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Literal, TypeVar
+
+from shopset.api import (
+    NAME_LENGTH,
+    Approval,
+    Cluster,
+    Configuration,
+    FailureDomain,
+    Hold,
+    Platform,
+    Resource,
+    Rollback,
+    Shop,
+    ShopClass,
+    ShopSet,
+    Tier,
+    is_system_namespace,
+)
+
+Field = tuple[str | int, ...]
+_Kind = TypeVar("_Kind", bound=Resource)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one resource in the company of the others."""
+
+    resource: str
+    """`Tier/dev`."""
+    field: Field
+    """Path of the field, as in `("spec", "tier")`."""
+    message: str
+    advice: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The desired state of everything but the shops. Mappings are sorted by name and never change."""
+
+    platform: Platform
+    tiers: tuple[Tier, ...]
+    """Ascending by level."""
+    configurations: Mapping[str, Configuration]
+    clusters: Mapping[str, Cluster]
+    failure_domains: Mapping[str, FailureDomain]
+    shopsets: Mapping[str, ShopSet]
+    shop_classes: Mapping[str, ShopClass]
+
+    def tier(self, name: str) -> Tier:
+        """Return a tier. Raises KeyError."""
+        return self.tiers[self._positions[name]]
+
+    def lower(self, name: str) -> Tier | None:
+        """Return the next lower tier; None for the lowest."""
+        position = self._positions[name]
+        return self.tiers[position - 1] if position > 0 else None
+
+    def upper(self, name: str) -> Tier | None:
+        """Return the next higher tier; None for the highest."""
+        position = self._positions[name] + 1
+        return self.tiers[position] if position < len(self.tiers) else None
+
+    def members(self, name: str) -> tuple[ShopSet, ...]:
+        """Return the ShopSets of a tier, sorted by name."""
+        return self._members.get(name, ())
+
+    def branch(self, name: str) -> str:
+        """Return the branch of a tier, the same in all three repositories."""
+        return f"tier-{self.tier(name).spec.level}"
+
+    def namespace(self, shopset: str) -> str:
+        """Return the namespace of a ShopSet."""
+        return f"{self.platform.spec.prefixes.namespace}{shopset}"
+
+    def application(self, shopset: str) -> str:
+        """Return the name of a ShopSet's Argo CD Application."""
+        return f"{self.platform.application_prefix}{shopset}"
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {tier.metadata.name: position for position, tier in enumerate(self.tiers)}
+
+    @cached_property
+    def _members(self) -> dict[str, tuple[ShopSet, ...]]:
+        members: dict[str, list[ShopSet]] = defaultdict(list)
+        for shopset in self.shopsets.values():
+            members[shopset.spec.tier].append(shopset)
+        return {tier: tuple(found) for tier, found in members.items()}
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What a set of resources makes: a Fleet, or (with any error) none; and the problems found."""
+
+    fleet: Fleet | None
+    problems: tuple[Problem, ...]
+
+
+def assemble(resources: Iterable[Resource]) -> Assembly:
+    """Cross-check resources and make a Fleet of them."""
+    found = _Assembler(list(resources))
+    problems = tuple(found.problems())
+    broken = any(problem.severity == "error" for problem in problems)
+    return Assembly(None if broken else found.fleet(), problems)
+
+
+class _Assembler:
+    def __init__(self, resources: list[Resource]) -> None:
+        self.resources = resources
+        self.by_kind: dict[str, dict[str, Resource]] = defaultdict(dict)
+        for resource in resources:
+            self.by_kind[resource.kind].setdefault(resource.name, resource)
+
+    def of(self, kind: type[_Kind]) -> dict[str, _Kind]:
+        found = self.by_kind[kind.__name__]
+        return {name: resource for name in sorted(found) if isinstance(resource := found[name], kind)}
+
+    def fleet(self) -> Fleet:
+        return Fleet(
+            platform=next(iter(self.of(Platform).values())),
+            tiers=tuple(sorted(self.of(Tier).values(), key=lambda tier: tier.spec.level)),
+            configurations=MappingProxyType(self.of(Configuration)),
+            clusters=MappingProxyType(self.of(Cluster)),
+            failure_domains=MappingProxyType(self.of(FailureDomain)),
+            shopsets=MappingProxyType(self.of(ShopSet)),
+            shop_classes=MappingProxyType(self.of(ShopClass)),
+        )
+
+    def problems(self) -> Iterator[Problem]:
+        yield from self._repeated()
+        yield from self._platform()
+        yield from self._one_namespace()
+        yield from self._levels()
+        yield from self._repositories()
+        yield from self._references()
+        yield from self._names()
+        yield from self._hosts()
+        yield from self._controls()
+
+    def _repeated(self) -> Iterator[Problem]:
+        for resource in self.resources:
+            if self.by_kind[resource.kind][resource.name] is not resource:
+                message = f"there is another {resource.kind} named {resource.name}"
+                yield Problem(resource.reference, ("metadata", "name"), message, "rename or remove one of them")
+
+    def _platform(self) -> Iterator[Problem]:
+        platforms = list(self.of(Platform).values())
+        if not platforms:
+            yield Problem("Platform", (), "the fleet has no Platform", "add one: shopctl init shows an example")
+        for other in platforms[1:]:
+            message = f"the fleet has the Platform {platforms[0].name} already"
+            yield Problem(
+                other.reference, ("metadata", "name"), message, "a fleet has one; put the other into a fleet of its own"
+            )
+        if platforms and not self.of(Tier):
+            yield Problem(platforms[0].reference, (), "the fleet has no Tier", "add one with spec.level 0")
+
+    def _one_namespace(self) -> Iterator[Problem]:
+        platform = next(iter(self.of(Platform).values()), None)
+        if platform is None:
+            return
+        wanted = platform.metadata.namespace
+        for resource in self.resources:
+            if resource.metadata.namespace != wanted:
+                message = (
+                    f"is in namespace {resource.metadata.namespace or '(none)'}, its Platform in {wanted or '(none)'}"
+                )
+                yield Problem(resource.reference, ("metadata", "namespace"), message, "a fleet lives in one namespace")
+
+    def _levels(self) -> Iterator[Problem]:
+        taken: dict[int, str] = {}
+        for tier in self.of(Tier).values():
+            owner = taken.setdefault(tier.spec.level, tier.name)
+            if owner != tier.name:
+                message = f"level {tier.spec.level} is taken by the tier {owner}"
+                yield Problem(tier.reference, ("spec", "level"), message, "give each tier a level of its own")
+
+    def _repositories(self) -> Iterator[Problem]:
+        platform = next(iter(self.of(Platform).values()), None)
+        for tier in self.of(Tier).values():
+            stated = tier.spec.repositories
+            if platform is not None and stated is not None and stated != platform.spec.repositories:
+                message = f"the repositories differ from those of {platform.reference}"
+                yield Problem(
+                    tier.reference, ("spec", "repositories"), message, "repeat them exactly, or leave them out"
+                )
+
+    def _references(self) -> Iterator[Problem]:
+        for shopset in self.of(ShopSet).values():
+            for field, kind in (("tier", Tier), ("configuration", Configuration), ("cluster", Cluster)):
+                yield from self._refers(shopset, ("spec", field), getattr(shopset.spec, field), kind)
+        for shop_class in self.of(ShopClass).values():
+            yield from self._refers(shop_class, ("spec", "tier"), shop_class.spec.tier, Tier)
+            yield from self._refers(shop_class, ("spec", "configuration"), shop_class.spec.configuration, Configuration)
+            for index, name in enumerate(shop_class.spec.across):
+                yield from self._refers(shop_class, ("spec", "across", index), name, FailureDomain)
+        for shop in self.of(Shop).values():
+            yield from self._refers(shop, ("spec", "class"), shop.spec.class_, ShopClass)
+            for index, name in enumerate(shop.spec.pins):
+                yield from self._refers(shop, ("spec", "pins", index), name, ShopSet)
+
+    def _refers(self, resource: Resource, field: Field, name: str, kind: type[Resource]) -> Iterator[Problem]:
+        known = self.by_kind[kind.__name__]
+        if name not in known:
+            others = f"there are {', '.join(sorted(known)[:8])}" if known else f"there is no {kind.__name__} at all"
+            yield Problem(resource.reference, field, f"there is no {kind.__name__} named {name}", others)
+
+    def _names(self) -> Iterator[Problem]:
+        platform = next(iter(self.of(Platform).values()), None)
+        if platform is None:
+            return
+        for name, shopset in self.of(ShopSet).items():
+            namespace = f"{platform.spec.prefixes.namespace}{name}"
+            application = f"{platform.application_prefix}{name}"
+            for what, made in (("namespace", namespace), ("Application", application)):
+                if len(made) > NAME_LENGTH:
+                    message = f"its {what} {made} would have {len(made)} characters"
+                    yield Problem(
+                        shopset.reference,
+                        ("metadata", "name"),
+                        message,
+                        f"a name has at most {NAME_LENGTH}: shorten it",
+                    )
+            if is_system_namespace(namespace):
+                message = f"its namespace {namespace} would be one of the system's"
+                yield Problem(
+                    shopset.reference,
+                    ("metadata", "name"),
+                    message,
+                    "rename it, or set prefixes.namespace of the Platform",
+                )
+
+    def _hosts(self) -> Iterator[Problem]:
+        owners: dict[str, str] = {}
+        for shop in self.of(Shop).values():
+            for index, host in enumerate(shop.spec.hosts):
+                owner = owners.setdefault(host, shop.name)
+                if owner != shop.name:
+                    message = f"the host {host} is taken by the shop {owner}"
+                    yield Problem(shop.reference, ("spec", "hosts", index), message, "a host leads to one shop")
+
+    def _controls(self) -> Iterator[Problem]:
+        for kind, verb in ((Approval, "approve"), (Hold, "hold"), (Rollback, "rollback")):
+            for resource in self.of(kind).values():
+                message = f"a {kind.__name__} in a folder is not acted on"
+                yield Problem(resource.reference, ("kind",), message, f"use shopctl release {verb}", "warning")
