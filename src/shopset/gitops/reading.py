@@ -33,6 +33,14 @@ def commit_in(repository: pygit2.Repository, commit: str) -> pygit2.Commit:
     return found
 
 
+def read_blob(repository: pygit2.Repository, blob: str) -> bytes:
+    """Return a file's content. Raises AbsentObjectError."""
+    found = repository.get(blob)
+    if not isinstance(found, pygit2.Blob):
+        raise AbsentObjectError(f"there is no file {blob[:SHORT]}", "")
+    return found.data
+
+
 def has_commit(repository: pygit2.Repository, commit: str) -> bool:
     """Tell whether a commit is there."""
     return commit in repository
@@ -94,14 +102,18 @@ class TreeReader:
         tree = commit_in(self.repository, head).tree
         key = str(tree.id)
         if key not in self._ledgers:
-            files = {path: self.repository[blob].data for path, blob in self._files(tree).items()}
+            files = {path: read_blob(self.repository, blob) for path, blob in self._files(tree).items()}
             self._ledgers = {key: read_ledger(files)}
         return self._ledgers[key]
 
     def _revision(self, tree: pygit2.Tree, gitlinks: dict[str, str]) -> tuple[Revision | None, Trouble | None]:
         try:
-            revision = Revision.parse(tree["revision.yaml"].data) if "revision.yaml" in tree else None
-        except (MalformedRevisionError, AttributeError) as error:
+            revision = (
+                Revision.parse(read_blob(self.repository, str(tree["revision.yaml"].id)))
+                if "revision.yaml" in tree
+                else None
+            )
+        except (MalformedRevisionError, AbsentObjectError) as error:
             return None, Trouble("RevisionMalformed", f"{error}. Put the last good commit back with git revert")
         if revision is None:
             return None, Trouble(
@@ -117,6 +129,8 @@ class TreeReader:
         if "overlays" not in tree:
             return {}
         folder = tree["overlays"]
+        if not isinstance(folder, pygit2.Tree):
+            return {}
         key = f"overlays {folder.id}"
         if key not in self._listings:
             self._listings[key] = {str(entry.name): str(entry.id) for entry in folder if isinstance(entry, pygit2.Tree)}

@@ -31,6 +31,7 @@ from shopset.gitops.reading import (
     export,
     has_commit,
     is_ancestor,
+    read_blob,
 )
 from shopset.gitops.stores import Store
 from shopset.gitops.transport import GitError, LocalGitError, Runner, UnreachableError
@@ -112,7 +113,7 @@ class Remotes:
     # -- reading
 
     def objects(self, repository: Repository) -> pygit2.Repository:
-        """The objects of a repository's local copy."""
+        """Return the objects of a repository's local copy."""
         return self._stores[repository].repository
 
     def has_commit(self, repository: Repository, commit: str) -> bool:
@@ -125,10 +126,7 @@ class Remotes:
 
     def read_blob(self, blob: str) -> bytes:
         """Return a file of the system repository. Raises AbsentObjectError."""
-        found = self.objects(Repository.SYSTEM).get(blob)
-        if not isinstance(found, pygit2.Blob):
-            raise AbsentObjectError(f"there is no file {blob[:7]} in the system repository", "")
-        return found.data
+        return read_blob(self.objects(Repository.SYSTEM), blob)
 
     def export(self, repository: Repository, commit: str, folder: Path) -> None:
         """Write a commit's files into a folder that does not exist yet. Raises AbsentObjectError."""
@@ -191,7 +189,7 @@ class Remotes:
         objects, when = self.objects(action.repository), int(action.at.timestamp())
         author = pygit2.Signature(action.author.name, action.author.email, when, 0)
         committer = pygit2.Signature(self.committer.name, self.committer.email, when, 0)
-        ids = [pygit2.Oid(hex=parent) for parent in parents]
+        ids: list[str | pygit2.Oid] = [*parents]
         return str(objects.create_commit(None, author, committer, f"{subject}\n", pygit2.Oid(hex=tree), ids))
 
     def _subject(self, repository: Repository, commit: str) -> str:

@@ -115,11 +115,10 @@ class Store:
         return self._refs
 
     def _read_refs(self) -> dict[str, str]:
-        repository = self.repository
         found = {}
-        for ref in repository.references:
-            if ref.startswith((_HEADS, "refs/tags/shopset/")):
-                found[ref.replace(_HEADS, "refs/heads/", 1)] = str(repository.references[ref].target)
+        for name in self.repository.listall_references():
+            if name.startswith((_HEADS, "refs/tags/shopset/")):
+                found[name.replace(_HEADS, "refs/heads/", 1)] = str(self.repository.references[name].target)
         return found
 
     def _remember(self, refs: Mapping[str, str]) -> None:

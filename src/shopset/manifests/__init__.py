@@ -1,1 +1,7 @@
-"""TODO."""
+"""Manifests: built by the real kustomize, scanned before, and read after."""
+
+from shopset.manifests.kustomize import Kustomize, KustomizeMissingError, find_kustomize
+from shopset.manifests.reading import read_build, split_objects
+from shopset.manifests.scanning import scan
+
+__all__ = ["Kustomize", "KustomizeMissingError", "find_kustomize", "read_build", "scan", "split_objects"]

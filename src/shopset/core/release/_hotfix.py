@@ -74,10 +74,11 @@ def _is_there(context: Context, repository: Repository, fix: str, head: str, *, 
 def _fast_forward(
     context: Context, tier: Tier, repository: Repository, update: RefUpdate, reason: str, author: Identity
 ) -> AnyAction:
+    target = f"{repository_name(context, repository)}@{context.fleet.branch(context.fleet.tiers[0].name)}"
     return PushRefs(
         kind=ActionKind.HOTFIX,
         tier=tier.name,
-        what=f"push the fix {update.commit[:SHORT]} to {repository_name(context, repository)}@{context.fleet.branch(context.fleet.tiers[0].name)}",
+        what=f"push the fix {update.commit[:SHORT]} to {target}",
         why=(f"{author.name} asked for a hotfix of {tier.name}: {reason}", "the lowest tier has no pending work"),
         author=author,
         at=context.now,

@@ -121,5 +121,6 @@ def _span(frozen: Interval) -> str:
 def _renderer(context: Context, revision: Revision) -> Check:
     if revision.renderer in context.renderers.versions:
         return Check("RendererKnown", True, f"renderer {revision.renderer} is part of this release of shopset")
-    detail = f"{revision.short} needs renderer {revision.renderer}; this release of shopset has {', '.join(sorted(context.renderers.versions))}"
+    carried = ", ".join(sorted(context.renderers.versions))
+    detail = f"{revision.short} needs renderer {revision.renderer}; this release of shopset has {carried}"
     return Check("RendererKnown", False, detail, "use a release of shopset that carries it")

@@ -103,7 +103,7 @@ class _Reader:
             self._malformed.append(MalformedRecordError(f"pins/{tier}", "the sequence has a gap"))
         return tuple(unbroken)
 
-    def _take(self, path: str, content: bytes) -> None:  # noqa: PLR0912  # one branch for each kind of file
+    def _take(self, path: str, content: bytes) -> None:  # one branch for each kind of file
         match path.removesuffix(".yaml").split("/"):
             case ["tiers"]:
                 self._levels = _read_levels(content)
@@ -139,7 +139,7 @@ def _named(path: str, revision: str, record: _Record) -> _Record:
 
 def _read_levels(content: bytes) -> dict[str, int]:
     try:
-        entries = yaml.load(content, yaml.CSafeLoader)  # noqa: S506  # it is the safe loader, in C
+        entries = yaml.load(content, yaml.CSafeLoader)  # it is the safe loader, in C
         return {str(name): int(entry["level"]) for name, entry in entries.items()}
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise MalformedRecordError(TIERS_PATH, f"it is not tier: {{level: N}}: {error}") from error

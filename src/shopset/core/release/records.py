@@ -47,7 +47,7 @@ class _Record(BaseModel):
     def load(cls, path: str, content: bytes) -> Self:
         """Read the file's bytes. Raises MalformedRecordError."""
         try:
-            return cls.model_validate(yaml.load(content, yaml.CSafeLoader))  # noqa: S506  # it is the safe loader, in C
+            return cls.model_validate(yaml.load(content, yaml.CSafeLoader))  # it is the safe loader, in C
         except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
             raise MalformedRecordError(path, str(error).replace("\n", " ")) from error
 

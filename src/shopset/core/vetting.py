@@ -1,0 +1,77 @@
+"""What builds must not contain: found before the pin, in the manifests as they would be applied."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from shopset.core.manifests import Build, BuiltObject
+
+Policy = Literal["Tag", "Digest"]
+
+
+@dataclass(frozen=True)
+class Vetting:
+    """What was found. Any problem refuses the revision; warnings are told."""
+
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def vet(builds: Mapping[str, Build], clusters: Mapping[str, str], policy: Policy) -> Vetting:
+    """Vet the builds (ShopSet -> build) of ShopSets that run on `clusters` (ShopSet -> cluster)."""
+    problems = [*_failed(builds), *_clashes(builds, clusters)]
+    warnings = []
+    for image in sorted({image for build in builds.values() for image in build.images}):
+        problem, warning = _judge_image(image, policy)
+        problems += problem
+        warnings += warning
+    return Vetting(tuple(problems), tuple(warnings))
+
+
+def _failed(builds: Mapping[str, Build]) -> Iterator[str]:
+    shopsets: dict[str, list[str]] = defaultdict(list)
+    for name, build in sorted(builds.items()):
+        if build.problem:
+            shopsets[build.problem].append(name)
+    for problem, names in sorted(shopsets.items()):
+        yield f"{_some(names)} cannot be built: {problem}"
+
+
+def _clashes(builds: Mapping[str, Build], clusters: Mapping[str, str]) -> Iterator[str]:
+    """Yield cluster-scoped objects that two ShopSets of one cluster bring: both Applications would fight over them."""
+    owners: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    for name, build in sorted(builds.items()):
+        for found in build.cluster_scoped:
+            owners[clusters[name], _group(found), found.kind, found.name].append(name)
+    for (cluster, _, kind, name), names in sorted(owners.items()):
+        if len(names) > 1:
+            yield (
+                f"{kind}/{name} belongs to the whole cluster {cluster}, and {_some(names)} would both own it: "
+                "take it out of the base, or give each ShopSet a cluster of its own"
+            )
+
+
+def _group(found: BuiltObject) -> str:
+    return found.api_version.rpartition("/")[0]
+
+
+def _judge_image(image: str, policy: Policy) -> tuple[list[str], list[str]]:
+    if "@" in image:
+        return [], []
+    tag = _tag(image)
+    if tag in ("", "latest"):
+        what = "has no tag" if not tag else "has the tag latest"
+        return [f"the image {image} {what}: what it is changes by itself, so name a version, or better a digest"], []
+    if policy == "Digest":
+        return [f"the image {image} has no digest, which images.policy: Digest asks for: write {image}@sha256:…"], []
+    return [], [f"the image {image} has a tag, which can be moved: a digest could not"]
+
+
+def _tag(image: str) -> str:
+    # A colon before the last slash is a port.
+    return image.rpartition("/")[2].partition(":")[2]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
