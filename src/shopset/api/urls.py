@@ -20,7 +20,10 @@ _FILE = re.compile(r"(?:file://)?/(?P<path>.+)")
 _SCP_LIKE = re.compile(rf"(?:{_USER}@)?{_HOST}:(?P<path>[^-:].*)")
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9{\[][A-Za-z0-9.:{}\[\]-]*(?:/[^\s]*)?")
 _USERINFO = re.compile(r"(?<=://)[^/\s@]*:[^/\s]*(?=@)|(?<=://)[^/\s@:]+(?=@)")
-_FORMS = "write it as in https://git.example.com/team/shopset-system.git, git@git.example.com:team/shopset-system.git or /srv/git/shopset-system.git"
+_FORMS = (
+    "write it as in https://git.example.com/team/shopset-system.git, "
+    "git@git.example.com:team/shopset-system.git or /srv/git/shopset-system.git"
+)
 _NO_CREDENTIALS = "remove it, and let a git credential helper supply it"
 
 
