@@ -1,1 +1,1 @@
-"""TODO."""
+"""Fleets and clusters that are folders."""
