@@ -69,7 +69,7 @@ class Printer:
             sys.stdout.write(yaml.dump(plain, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True))
 
     def _cell(self, text: str, width: int) -> str:
-        word = text.split(" ")[0]
+        word = text.split(" ", maxsplit=1)[0]
         style = next((colour for colour, words in _STATES.items() if word in words), "")
         return self.styled(text.ljust(width), style)
 

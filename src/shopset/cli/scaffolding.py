@@ -1,0 +1,144 @@
+"""Scaffolding: the example platform's trees, a fleet's YAML, and three repositories with a first commit on the lowest tier."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shopset.core.errors import ShopsetError
+
+EXAMPLE: Final = Path(__file__).parent / "_platform"
+REPOSITORIES: Final = ("shopset-system", "shopset-apps", "shopset-configuration")
+
+
+class ScaffoldError(ShopsetError):
+    """Something is in the way, or git failed."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A ShopSet of a scaffolded fleet."""
+
+    name: str
+    tier: str
+    configuration: str
+    cluster: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a scaffolded fleet consists of. `promotion` is YAML lines of `spec.promotion`, for each tier from level 0 up."""
+
+    parent: str
+    """What the repositories lie under: a folder or a URL."""
+    clusters: str
+    """Folder of the directory clusters."""
+    tiers: Mapping[str, Sequence[str]]
+    configurations: Sequence[str]
+    copies: Sequence[Copy]
+    topology: Mapping[str, Mapping[str, str]]
+
+    def files(self) -> dict[str, str]:
+        """Return file name -> content of the fleet's folder."""
+        return {
+            "platform.yaml": self._platform(),
+            "tiers.yaml": "---\n".join(self._tier(level, name) for level, name in enumerate(self.tiers)),
+            "configurations.yaml": "---\n".join(
+                _object("Configuration", name, [f"path: {name}"]) for name in self.configurations
+            ),
+            "clusters.yaml": "---\n".join(self._cluster(name) for name in self.topology),
+            "failure-domains.yaml": "---\n".join(
+                _object("FailureDomain", key, [f"topologyKey: {key}"]) for key in ("cluster", "provider")
+            ),
+            "shopsets.yaml": "---\n".join(_shopset(copy) for copy in self.copies),
+        }
+
+    def _platform(self) -> str:
+        repositories = zip(("system", "apps", "configuration"), REPOSITORIES, strict=True)
+        urls = [f"  {key}: {self.parent}/{name}.git" for key, name in repositories]
+        return (
+            "# What the ShopSets are copies of, and how they are delivered.\n"
+            "# The directory clusters stand in for Argo CD and Kubernetes.\n"
+            + _object(
+                "Platform", "shop", ["repositories:", *urls, "delivery:", "  directory:", f"    path: {self.clusters}"]
+            )
+        )
+
+    def _tier(self, level: int, name: str) -> str:
+        promotion = ["promotion:", *(f"  {line}" for line in self.tiers[name])] if self.tiers[name] else []
+        return _object("Tier", name, [f"level: {level}", *promotion])
+
+    def _cluster(self, name: str) -> str:
+        labels = [f"  {key}: {value}" for key, value in self.topology[name].items()]
+        return _object("Cluster", name, ["topology:", *labels])
+
+
+def _object(kind: str, name: str, spec: Sequence[str]) -> str:
+    lines = "".join(f"  {line}\n" for line in spec)
+    return f"apiVersion: shopset.dev/v1alpha1\nkind: {kind}\nmetadata:\n  name: {name}\nspec:\n{lines}"
+
+
+def _shopset(copy: Copy) -> str:
+    fields = [f"tier: {copy.tier}", f"configuration: {copy.configuration}", f"cluster: {copy.cluster}"]
+    return _object("ShopSet", copy.name, fields)
+
+
+def write_fleet(folder: Path, layout: Layout) -> list[Path]:
+    """Write a fleet's folder and return its files. Raises ScaffoldError where one of them is there already."""
+    files = {folder / name: content for name, content in layout.files().items()}
+    present = [path for path in files if path.exists()]
+    if present:
+        raise ScaffoldError(f"{present[0]} is there already: name another folder, or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, content in files.items():
+        path.write_text(content)
+    return list(files)
+
+
+def make_repositories(
+    parent: Path, apps: Path, configuration: Path, environment: Mapping[str, str], branch: str = "tier-0"
+) -> None:
+    """Make three bare repositories; the trees of apps and configuration become the first commits of `branch`.
+
+    Raises ScaffoldError where one of them is there already.
+    """
+    for name in REPOSITORIES:
+        if (parent / f"{name}.git").exists():
+            raise ScaffoldError(f"{parent / name}.git is there already: name another folder")
+    for name, tree in zip(REPOSITORIES, (None, apps, configuration), strict=True):
+        git(["init", "--quiet", "--bare", f"--initial-branch={branch}", str(parent / f"{name}.git")], None, environment)
+        if tree is not None:
+            first_commit(parent / f"{name}.git", tree, environment, branch)
+
+
+def first_commit(repository: Path, tree: Path, environment: Mapping[str, str], branch: str) -> None:
+    """Commit a folder as it is, and push it as the first commit of a branch."""
+    work = repository.with_suffix(".first")
+    try:
+        shutil.copytree(tree, work, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+        git(["init", "--quiet", f"--initial-branch={branch}"], work, environment)
+        git(["add", "--all", "--force"], work, environment)
+        git(["commit", "--quiet", "-m", "the platform as it is"], work, environment)
+        git(["push", "--quiet", str(repository), f"HEAD:refs/heads/{branch}"], work, environment)
+    except OSError as error:
+        raise ScaffoldError(f"{tree} cannot be copied: {error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def git(arguments: Sequence[str], folder: Path | None, environment: Mapping[str, str]) -> str:
+    """Run git as a developer would, and return its output. Raises ScaffoldError."""
+    defaults = {"GIT_AUTHOR_NAME": "developer", "GIT_AUTHOR_EMAIL": "developer@example.com"}
+    named = {key.replace("AUTHOR", role): value for key, value in defaults.items() for role in ("AUTHOR", "COMMITTER")}
+    done = subprocess.run(
+        ["git", "-c", "commit.gpgSign=false", *arguments],
+        cwd=folder,
+        env={**named, **environment},
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ScaffoldError(f"git {arguments[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode(errors="replace")
