@@ -51,8 +51,19 @@ class Hands:
         """Make a commit: the first parent's tree with the changes."""
         git = ["git", "-C", str(self._scratch[repository])]
         stream = b"".join(_stream(parents, changes, f"{self._person} {int(at.timestamp())} +0000", subject))
-        self._run([*git, "fast-import", "--force", "--quiet"], stream)
-        return self._run([*git, "rev-parse", "refs/heads/scratch"]).decode().strip()
+        return self._run([*git, "fast-import", "--force", "--quiet"], stream).decode().strip()
+
+    def merge(self, repository: str, parents: Sequence[str], tree_of: str, at: datetime, subject: str = "merge") -> str:
+        """Make a commit with several parents and the tree of an existing commit."""
+        name, _, email = self._person.rstrip(">").partition(" <")
+        who = {
+            f"GIT_{role}_{key}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for key, value in (("NAME", name), ("EMAIL", email), ("DATE", f"{int(at.timestamp())} +0000"))
+        }
+        command = ["git", "-C", str(self._scratch[repository]), "commit-tree", f"{tree_of}^{{tree}}", "-m", subject]
+        lines = [part for parent in parents for part in ("-p", parent)]
+        return self._run([*command, *lines], also=who).decode().strip()
 
     def push(self, repository: str, updates: Mapping[str, str | None], *, force: bool = False) -> bool:
         """Push commits to refs (None deletes one) in one atomic push; return whether it was taken."""
@@ -75,25 +86,22 @@ class Hands:
         return answer.stdout.strip() or None
 
     @staticmethod
-    def _run(command: Sequence[str], stream: bytes = b"") -> bytes:
-        return subprocess.run(command, input=stream, env=_OFFLINE, capture_output=True, check=True).stdout
+    def _run(command: Sequence[str], stream: bytes = b"", also: Mapping[str, str] | None = None) -> bytes:
+        environment = _OFFLINE | dict(also or {})
+        return subprocess.run(command, input=stream, env=environment, capture_output=True, check=True).stdout
 
 
 def _stream(parents: Sequence[str], changes: Mapping[str, Change], who: str, subject: str) -> list[bytes]:
-    lines = [
-        "reset refs/heads/scratch",
-        "commit refs/heads/scratch",
-        f"committer {who}",
-        f"data {len(subject.encode()) + 1}",
-        subject,
-    ]
-    lines += [f"{'merge' if number else 'from'} {parent}" for number, parent in enumerate(parents)]
-    parts = [("\n".join(lines) + "\n").encode()]
-    for path, change in changes.items():
-        if change is None:
-            parts.append(f"D {path}\n".encode())
-        elif isinstance(change, Link):
-            parts.append(f"M 160000 {change.commit} {path}\n".encode())
-        else:
-            parts.append(f"M 100644 inline {path}\ndata {len(change)}\n".encode() + change + b"\n")
-    return parts
+    message = subject.encode()
+    head = f"reset refs/heads/scratch\ncommit refs/heads/scratch\nmark :1\ncommitter {who}\ndata {len(message)}\n"
+    lines = [f"{'merge' if number else 'from'} {parent}\n" for number, parent in enumerate(parents)]
+    return [head.encode(), message, b"\n", "".join(lines).encode(), *map(_line, changes.items()), b"\nget-mark :1\n"]
+
+
+def _line(change: tuple[str, Change]) -> bytes:
+    path, content = change
+    if content is None:
+        return f"D {path}\n".encode()
+    if isinstance(content, Link):
+        return f"M 160000 {content.commit} {path}\n".encode()
+    return f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"

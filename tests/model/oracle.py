@@ -55,7 +55,7 @@ class Oracle:
         new, self._offset = pushes(self._folder, self._offset)
         found = [violation for push in new for violation in self._judge(push)]
         for name, store in self._stores.items():
-            actual = store.refs()
+            actual = store.refs() if store.is_there else self._refs[name]
             if actual != self._refs[name]:
                 moved = {ref for ref, _ in actual.items() ^ self._refs[name].items()}
                 found.append(Violation(Rule.JOURNAL, name, f"{sorted(moved)} moved without a push"))

@@ -114,6 +114,11 @@ class Store:
         self._stream(self._process.stdout).close()
         self._process.wait()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether git takes the folder for a repository."""
+        return (self._path / "HEAD").exists()
+
     def refs(self) -> dict[str, str]:
         """Return every ref with its object."""
         command = ["git", "-C", str(self._path), "for-each-ref", "--format=%(refname) %(objectname)"]

@@ -113,10 +113,14 @@ class Scene:
         return {path: entry.id for path, entry in files.items() if entry.mode == "160000"}
 
     def components(self, apps: str) -> tuple[str, ...]:
-        """Return the components of the base, by docs/formats.md."""
-        store = self.stores["apps"]
-        root = store.tree(store.commit(apps).tree)
-        if _KUSTOMIZATIONS & root.keys():
-            return ("",)
-        folders = {name: entry for name, entry in root.items() if entry.mode == "40000" and not name.startswith(".")}
-        return tuple(sorted(name for name, entry in folders.items() if _KUSTOMIZATIONS & store.tree(entry.id).keys()))
+        """Return the components of the base."""
+        return components_of(self.stores["apps"], apps)
+
+
+def components_of(store: Store, apps: str) -> tuple[str, ...]:
+    """Return the components of the base in an apps commit, by docs/formats.md."""
+    root = store.tree(store.commit(apps).tree)
+    if _KUSTOMIZATIONS & root.keys():
+        return ("",)
+    folders = {name: entry for name, entry in root.items() if entry.mode == "40000" and not name.startswith(".")}
+    return tuple(sorted(name for name, entry in folders.items() if _KUSTOMIZATIONS & store.tree(entry.id).keys()))
