@@ -5,7 +5,6 @@ import sys
 from shopset.cli import exits
 from shopset.cli.wiring import InvalidFleetError
 from shopset.core.errors import ShopsetError
-from shopset.core.release._hotfix import HotfixRefusedError
 from shopset.core.release.requests import RequestRefusedError
 from shopset.engine import TooManyRacesError
 from shopset.gitops import LostRaceError, RefusedError, UnreachableError
@@ -13,7 +12,6 @@ from shopset.gitops import LostRaceError, RefusedError, UnreachableError
 _CODES: tuple[tuple[type[ShopsetError], int], ...] = (
     (InvalidFleetError, exits.INVALID_FLEET),
     (RequestRefusedError, exits.REFUSED),
-    (HotfixRefusedError, exits.REFUSED),
     (RefusedError, exits.REFUSED),
     (UnreachableError, exits.UNREACHABLE),
     (TooManyRacesError, exits.LOST_RACE),

@@ -1,5 +1,6 @@
 """Scaffolding: the example platform's trees, a fleet's YAML, and three repositories with a first commit on the lowest tier."""
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -111,6 +112,14 @@ def make_repositories(
         git(["init", "--quiet", "--bare", f"--initial-branch={branch}", str(parent / f"{name}.git")], None, environment)
         if tree is not None:
             first_commit(parent / f"{name}.git", tree, environment, branch)
+
+
+def install_hook(repository: Path, command: Sequence[str]) -> None:
+    """Let the repository check every push by `shopctl check-push`."""
+    hook = repository / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nexec {shlex.join([*command, 'check-push'])}\n")
+    hook.chmod(0o755)
 
 
 def first_commit(repository: Path, tree: Path, environment: Mapping[str, str], branch: str) -> None:

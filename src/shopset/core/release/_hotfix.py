@@ -3,16 +3,12 @@
 from collections.abc import Iterator
 
 from shopset.api import Tier
-from shopset.core.errors import ShopsetError
 from shopset.core.release._context import Context
 from shopset.core.release.actions import ActionKind, AnyAction, Identity, PushMerge, PushRefs, RefUpdate
 from shopset.core.release.observed import IsAncestor, Repository, SameTree
+from shopset.core.release.refusals import RequestRefusedError
 from shopset.core.release.revisions import SHORT, Revision
 from shopset.core.release.sources import SOURCES, commit_of, repository_name, source_heads
-
-
-class HotfixRefusedError(ShopsetError):
-    """A fix that is not based on what is pinned, or a lowest tier that cannot take it."""
 
 
 def hotfix(
@@ -33,7 +29,7 @@ def _bring(
     head, branch = source_heads(context, lowest).of(repository), context.fleet.branch(lowest.name)
     name = repository_name(context, repository)
     if head is None:
-        raise HotfixRefusedError(f"{name} has no branch {branch}: push it before a fix can be merged into it")
+        raise RequestRefusedError(f"{name} has no branch {branch}: push it before a fix can be merged into it")
     if not discard and not _based_on_pin(context, tier, repository, fix):
         return
     if _is_there(context, repository, fix, head, discard=discard):
@@ -56,7 +52,7 @@ def _based_on_pin(context: Context, tier: Tier, repository: Repository, fix: str
             f"{fix[:SHORT]} in {repository_name(context, repository)} is not based on {base[:SHORT]}, which {tier.name} runs: "
             f"git rebase it onto {base[:SHORT]}, or give --discard to drop it"
         )
-        raise HotfixRefusedError(message)
+        raise RequestRefusedError(message)
     return bool(answer)
 
 

@@ -1,6 +1,5 @@
 """The steps of one planning round: each looks at one thing and yields the actions that it calls for."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from shopset.api import Tier
@@ -60,12 +59,6 @@ def trailers(tier: Tier, revision: Revision, reason: str) -> tuple[tuple[str, st
     return (("Shopset-Tier", tier.name), ("Shopset-Revision", revision.id), ("Shopset-Reason", reason))
 
 
-def identity_of(by: str) -> Identity:
-    """Return the identity that a ledger record names as `name <email>`."""
-    match = re.fullmatch(r"(?P<name>[^<>]*?)\s*<(?P<email>[^<>]*)>", by)
-    return Identity(match["name"], match["email"]) if match else Identity(by, "unknown@localhost")
-
-
 def record_tiers(context: Context) -> Iterator[AnyAction]:
     """The ledger names the tiers and their levels, so that it can be read, and checked, without the fleet."""
     levels = {tier.name: tier.spec.level for tier in context.fleet.tiers}
@@ -93,7 +86,8 @@ def sign_off(context: Context, tier: Tier, verdict: Verdict) -> Iterator[AnyActi
 
 
 def _verify(context: Context, tier: Tier, revision: Revision, record: VerificationRecord) -> AnyAction:
-    ran = f"{len(record.shopsets)} ShopSets Synced and Healthy" if record.shopsets else record.note
+    number = len(record.shopsets)
+    ran = f"{number} ShopSet{'s' if number > 1 else ''} Synced and Healthy" if number else record.note
     subject = f"{tier.name} verifies {revision.short}: {ran}"
     write = {verification_path(tier.name, revision.id): record.dump()}
     return PushCommits(
@@ -224,7 +218,8 @@ def pin(context: Context, tier: Tier, candidate: Candidate, checks: Sequence[Che
     if components is None:
         return
     delta = tier_delta(context, tier, revision, components.names, context.residents[tier.name])
-    reason = "; ".join(_reasons(checks, "VerifiedBelow", "Approved"))
+    rules = ("VerifiedBelow", "Approved") if tier.spec.promotion.approvals_needed else ("VerifiedBelow",)
+    reason = "; ".join(_reasons(checks, *rules))
     author = _asked_by(context, tier, revision)
     what = _described(context, revision, before)
     subject = f"{tier.name} takes {revision.short}" + (f": {what}" if what else "")
@@ -243,7 +238,7 @@ def pin(context: Context, tier: Tier, candidate: Candidate, checks: Sequence[Che
         kind=ActionKind.PIN,
         tier=tier.name,
         what=f"{tier.name} takes {revision.short}" + (f" (was {before.short})" if before else " (its first)"),
-        why=_reasons(checks, "VerifiedBelow", "Approved", "Builds"),
+        why=_reasons(checks, *rules, "Builds"),
         author=author,
         at=context.now,
         commits=(*tier_commits, ledger_commit(context, subject, writes, trailers=informed)),
@@ -414,7 +409,7 @@ def _hold(context: Context, tier: Tier, author: Identity, reason: str) -> bytes:
 
 def _asked_by(context: Context, tier: Tier, revision: Revision) -> Identity:
     given = approvals_for(context, tier, revision)
-    return identity_of(given[-1].by) if given else SHOPSET
+    return Identity.parse(given[-1].by) if given else SHOPSET
 
 
 def _described(context: Context, revision: Revision, before: Revision | None) -> str:

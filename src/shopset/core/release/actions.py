@@ -1,10 +1,11 @@
 """The actions of a plan: frozen values that say what, why, and carry all that acting needs."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from shopset.core.release.observed import Repository
 
@@ -38,6 +39,12 @@ class Identity:
 
     def __str__(self) -> str:
         return f"{self.name} <{self.email}>"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `name <email>`; whatever else it is counts as a name."""
+        match = re.fullmatch(r"(?P<name>[^<>]*?)\s*<(?P<email>[^<>]*)>", text)
+        return cls(match["name"], match["email"]) if match else cls(text, "unknown@localhost")
 
 
 SHOPSET: Final = Identity("shopset", "shopset@localhost")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shopset.api import Tier
-from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
 from shopset.core.release._context import Context
 from shopset.core.release._hotfix import hotfix
@@ -32,13 +31,10 @@ from shopset.core.release.records import (
     hold_path,
     rejection_path,
 )
+from shopset.core.release.refusals import RequestRefusedError
 from shopset.core.release.revisions import Revision
 from shopset.core.release.sources import source_heads
 from shopset.core.rendering import RENDERERS, Renderers
-
-
-class RequestRefusedError(ShopsetError):
-    """A request that cannot be met as things stand; the message says why and what would help."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,5 @@
+"""`python -m shopset.cli` is shopctl."""
+
+from shopset.cli import main
+
+main()

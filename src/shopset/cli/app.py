@@ -1,0 +1,406 @@
+"""The verbs of shopctl with their options. What they do is imported only when one of them runs."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shopset import __version__
+from shopset.cli import exits
+from shopset.cli.running import run as _run
+from shopset.cli.settings import Settings, from_environment
+
+_CODES = "; ".join(f"{code} {meaning}" for code, meaning in exits.MEANINGS.items())
+
+app = typer.Typer(
+    name="shopctl",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog=f"Exit codes: {_CODES}.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+release_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="How releases stand, and what people ask for."
+)
+app.add_typer(release_app, name="release")
+
+
+def _example(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _version(wanted: bool) -> None:  # the shape that typer calls
+    if wanted:
+        typer.echo(f"shopctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    fleet: Annotated[
+        Path | None, typer.Option("--fleet", "-f", help="The fleet's folder. [env: SHOPSET_FLEET; default: .]")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where copies of the repositories are kept. [env: SHOPSET_CACHE]")
+    ] = None,
+    identity: Annotated[
+        str | None, typer.Option("--as", help="Who asks, as 'Name <mail>'. [default: as git knows you]")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that one call of git or kustomize may take.", min=0.1)] = 60.0,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Write without colour. [env: NO_COLOR]")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Run N copies of a platform as if they were one: release tier by tier, look, and debug.
+
+    Global options may stand anywhere.
+    """
+    del version
+    context.obj = from_environment(fleet, cache, identity, timeout, no_colour=no_color)
+
+
+_OUTPUTS = ("table", "wide", "json", "yaml", "name")
+
+
+def _output(value: str | None) -> str | None:
+    if value is not None and value not in _OUTPUTS:
+        raise typer.BadParameter(f"it is one of {', '.join(_OUTPUTS)}")
+    return value
+
+
+OutputOption = Annotated[
+    str, typer.Option("--output", "-o", callback=_output, help="table, wide, json, yaml or name.", metavar="FORM")
+]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; it goes to the ledger.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and the commands, and do nothing.")]
+TierArgument = Annotated[str, typer.Argument(metavar="TIER", help="A tier's name.")]
+
+
+def _form(output: str) -> object:
+    from shopset.cli.printing import Output  # noqa: PLC0415  # --help must not pay for YAML
+
+    return Output(output)
+
+
+def _settings(context: typer.Context) -> Settings:
+    found: Settings = context.obj
+    return found
+
+
+def _bake(value: str | None) -> timedelta | None:
+    if value is None:
+        return None
+    from shopset.api import InvalidValueError, parse_duration  # noqa: PLC0415  # --help must not pay for pydantic
+
+    try:
+        return parse_duration(value)
+    except InvalidValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command(
+    epilog=_example(
+        "shopctl init fleet --repositories git --create",
+        "shopctl init fleet --repositories https://git.example.com/team",
+    )
+)
+def init(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="The folder to write the fleet to.")],
+    repositories: Annotated[str, typer.Option(help="What the three repositories lie under: a URL or a folder.")],
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the repositories there too, with an example platform.")
+    ] = False,
+) -> None:
+    """Write an example fleet to start from."""
+    _run(_settings(context), "initialising", "init", folder=folder, repositories=repositories, create=create)
+
+
+@app.command(epilog=_example("shopctl validate fleet/", "shopctl validate -o json"))
+def validate(
+    context: typer.Context,
+    folder: Annotated[Path | None, typer.Argument(help="The fleet's folder, instead of --fleet.")] = None,
+    output: OutputOption = "table",
+) -> None:
+    """Check a fleet's folder: each error with file, line, field and what to do."""
+    from dataclasses import replace  # noqa: PLC0415  # beside its one use
+
+    settings = _settings(context)
+    _run(replace(settings, fleet=folder or settings.fleet), "validating", "validate", output=_form(output))
+
+
+@app.command(
+    epilog=_example(
+        "shopctl get shopsets", "shopctl get tier prod -o yaml", "shopctl get releases", "shopctl get ss -o wide"
+    )
+)
+def get(
+    context: typer.Context,
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="tiers, shopsets, clusters, releases, pins, approvals, holds, …")
+    ],
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one.")] = None,
+    output: OutputOption = "table",
+) -> None:
+    """List objects: what the fleet says, and what was observed."""
+    _run(_settings(context), "getting", "get", kind=kind, name=name, output=_form(output))
+
+
+@app.command(epilog=_example("shopctl describe tier prod", "shopctl describe shopset a-1"))
+def describe(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND")],
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+) -> None:
+    """Show one object with its spec and conditions."""
+    _run(_settings(context), "getting", "describe", kind=kind, name=name)
+
+
+@app.command(epilog=_example("shopctl plan", "shopctl plan --commands | less", "shopctl plan -o json"))
+def plan(
+    context: typer.Context,
+    commands: Annotated[
+        bool, typer.Option("--commands", help="Print only the shell commands that do the same by hand.")
+    ] = False,
+    output: OutputOption = "table",
+) -> None:
+    """Show what would be done now, and why. Exit code 2: there is something to do."""
+    _run(_settings(context), "planning", "plan", as_commands=commands, output=_form(output))
+
+
+@app.command(epilog=_example("shopctl apply", "shopctl apply --yes"))
+def apply(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+) -> None:
+    """Do what the plan says, and what follows from it at once."""
+    _run(_settings(context), "planning", "apply", yes=yes)
+
+
+@app.command(epilog=_example("shopctl run", "shopctl run --once", "shopctl run --until-idle"))
+def run(
+    context: typer.Context,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks at the most.", min=0.1)] = 10.0,
+    once: Annotated[bool, typer.Option("--once", help="One round, then end.")] = False,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when nothing is under way any more.")] = False,
+) -> None:
+    """Keep the fleet: plan, act, wait, over and over (where no controller runs)."""
+    _run(_settings(context), "planning", "run", interval=interval, once=once, until_idle=until_idle)
+
+
+@app.command("check-push", epilog=_example("echo 'exec shopctl check-push' > shopset-system.git/hooks/pre-receive"))
+def check_push(
+    context: typer.Context,
+    repository: Annotated[Path | None, typer.Argument(help="The bare repository. [default: $GIT_DIR, else .]")] = None,
+) -> None:
+    """Refuse a push to shopset-system that breaks a rule: a pre-receive hook; reads 'old new ref' lines."""
+    _run(_settings(context), "pushes", "check", repository=repository)
+
+
+@app.command(
+    epilog=_example(
+        "source <(shopctl completion bash)", "shopctl completion fish > ~/.config/fish/completions/shopctl.fish"
+    )
+)
+def completion(
+    shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+) -> None:
+    """Print the script that completes shopctl's words in a shell."""
+    from typer._completion_shared import get_completion_script  # noqa: PLC0415  # beside its one use
+
+    if shell not in ("bash", "zsh", "fish"):
+        raise typer.BadParameter("it is one of bash, zsh, fish")
+    typer.echo(get_completion_script(prog_name="shopctl", complete_var="_SHOPCTL_COMPLETE", shell=shell))
+
+
+@app.command(
+    epilog=_example(
+        "shopctl demo", "shopctl demo --dir /tmp/fleet", "shopctl demo --apps my/base --configuration my/components"
+    )
+)
+def demo(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Where everything is left for you to look at. [default: a new folder]")
+    ] = None,
+    apps: Annotated[
+        Path | None, typer.Option(help="Your own kustomize bases, instead of the example platform.")
+    ] = None,
+    configuration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own kustomize components, each folder a configuration, given to the ShopSets in order."
+        ),
+    ] = None,
+) -> None:
+    """Play the whole story on this machine: a good release, a bad one, a rollback, a fix."""
+    _run(_settings(context), "demo.playing", "demo", folder=folder, apps=apps, configuration=configuration)
+
+
+@release_app.command(epilog=_example("shopctl release status", "shopctl release status -o json"))
+def status(context: typer.Context, output: OutputOption = "table") -> None:
+    """Show which revision is where, and what comes next."""
+    _run(_settings(context), "releasing", "status", output=_form(output))
+
+
+@release_app.command(epilog=_example("shopctl release explain b81e0a9 --tier prod"))
+def explain(
+    context: typer.Context,
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="At least 4 digits of its id.")],
+    tier: Annotated[str | None, typer.Option(help="Only this tier.")] = None,
+    output: OutputOption = "table",
+) -> None:
+    """Say why a tier has a revision, or why not, and when it may."""
+    _run(_settings(context), "releasing", "explain", revision=revision, tier=tier, output=_form(output))
+
+
+@release_app.command(epilog=_example("shopctl release history", "shopctl release history prod -o json"))
+def history(
+    context: typer.Context,
+    tier: Annotated[str | None, typer.Argument(metavar="TIER", help="Only this tier.")] = None,
+    output: OutputOption = "table",
+    limit: Annotated[int, typer.Option(help="At most so many entries.", min=1)] = 30,
+) -> None:
+    """Show the audit trail, newest first."""
+    _run(_settings(context), "releasing", "history", tier=tier, output=_form(output), limit=limit)
+
+
+@release_app.command(
+    epilog=_example(
+        "shopctl release diff",
+        "shopctl release diff b81e0a9 --tier prod",
+        "shopctl release diff b81e0a9 --against 7f3c1d2",
+    )
+)
+def diff(
+    context: typer.Context,
+    revision: Annotated[
+        str | None, typer.Argument(metavar="REVISION", help="[default: what each tier would take next]")
+    ] = None,
+    tier: Annotated[str | None, typer.Option(help="Only this tier.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Compare with this revision. [default: what each tier has]")
+    ] = None,
+    output: OutputOption = "table",
+) -> None:
+    """Show the manifests that would change, rendered, per ShopSet, grouped where the same."""
+    _run(_settings(context), "releasing", "diff", revision=revision, tier=tier, against=against, output=_form(output))
+
+
+@release_app.command(epilog=_example("shopctl release approve prod b81e0a9 --reason 'load test passed'"))
+def approve(
+    context: typer.Context,
+    tier: TierArgument,
+    revision: Annotated[str, typer.Argument(metavar="REVISION")],
+    reason: Reason,
+    bake: Annotated[
+        str | None, typer.Option(help="Stands in for the tier's bake, as in 5m; recorded as an override.")
+    ] = None,
+    expedite: Annotated[
+        bool, typer.Option("--expedite", help="Do not wait for what is still being verified; recorded.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Approve that a revision enters a tier."""
+    options = {
+        "tier": tier,
+        "revision": revision,
+        "reason": reason,
+        "bake": _bake(bake),
+        "expedite": expedite,
+        "dry_run": dry_run,
+    }
+    _run(_settings(context), "releasing", "approve", **options)
+
+
+@release_app.command(epilog=_example("shopctl release hold prod --reason 'sale until Sunday'"))
+def hold(context: typer.Context, tier: TierArgument, reason: Reason, dry_run: DryRun = False) -> None:
+    """Let nothing enter a tier until it is resumed."""
+    _run(_settings(context), "releasing", "hold", tier=tier, reason=reason, dry_run=dry_run)
+
+
+@release_app.command(epilog=_example("shopctl release resume prod --reason 'the sale is over'"))
+def resume(
+    context: typer.Context,
+    tier: TierArgument,
+    reason: Reason = "resumed",
+    name: Annotated[str | None, typer.Option(help="Only this hold. [default: all]")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Lift the holds of a tier."""
+    _run(_settings(context), "releasing", "resume", tier=tier, name=name, reason=reason, dry_run=dry_run)
+
+
+@release_app.command(
+    epilog=_example(
+        "shopctl release rollback prod --reason 'carts fail'",
+        "shopctl release rollback prod --to 7f3c1d2 -m 'carts fail'",
+    )
+)
+def rollback(
+    context: typer.Context,
+    tier: TierArgument,
+    reason: Reason,
+    to: Annotated[
+        str | None, typer.Option(help="The revision to go back to. [default: the last one that the tier verified]")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Take a tier back: pins the earlier revision, rejects the present one, and holds the tier."""
+    _run(_settings(context), "releasing", "rollback", tier=tier, to=to, reason=reason, dry_run=dry_run)
+
+
+@release_app.command(epilog=_example("shopctl release retry beta --reason 'the registry was down'"))
+def retry(
+    context: typer.Context,
+    tier: TierArgument,
+    revision: Annotated[str | None, typer.Argument(metavar="REVISION", help="[default: what is pinned]")] = None,
+    reason: Reason = "retried",
+    dry_run: DryRun = False,
+) -> None:
+    """Lift a rejection; what is pinned is verified anew."""
+    _run(_settings(context), "releasing", "retry", tier=tier, revision=revision, reason=reason, dry_run=dry_run)
+
+
+@release_app.command(epilog=_example("shopctl release adopt prod --reason 'it runs there since 2021'"))
+def adopt(context: typer.Context, tier: TierArgument, reason: Reason, dry_run: DryRun = False) -> None:
+    """Take over what a tier's branches hold today, without the order; only where nothing was ever pinned."""
+    _run(_settings(context), "releasing", "adopt", tier=tier, reason=reason, dry_run=dry_run)
+
+
+@release_app.command(
+    epilog=_example(
+        "shopctl release hotfix prod --apps fix-cart --bake 2m --reason 'carts fail'",
+        "shopctl release hotfix prod --discard -m 'drop the stray commit'",
+    )
+)
+def hotfix(
+    context: typer.Context,
+    tier: TierArgument,
+    reason: Reason,
+    apps: Annotated[
+        str | None, typer.Option(help="Branch or commit of the fix in shopset-apps. [default: the tier's own branch]")
+    ] = None,
+    configuration: Annotated[str | None, typer.Option(help="Likewise in shopset-configuration.")] = None,
+    bake: Annotated[
+        str | None, typer.Option(help="Stands in for the tiers' bakes, as in 2m; recorded as an override.")
+    ] = None,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Only mend a branch that diverged; keep the lowest tier's content.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Bring a fix based on a tier's pin to the lowest tier, from where it climbs ahead of pending work."""
+    options = {
+        "apps": apps,
+        "configuration": configuration,
+        "bake": _bake(bake),
+        "discard": discard,
+        "dry_run": dry_run,
+    }
+    _run(_settings(context), "releasing", "hotfix", tier=tier, reason=reason, **options)

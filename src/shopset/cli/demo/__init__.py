@@ -1,0 +1,1 @@
+"""shopctl demo: the talk's fleet on this machine, and the story of three releases."""

@@ -1,0 +1,219 @@
+"""shopctl plan, apply and run."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from shopset.cli import exits
+from shopset.cli.failures import code_of
+from shopset.cli.printing import Output, Printer, complain, rfc3339
+from shopset.cli.releases import forecast
+from shopset.cli.settings import Settings
+from shopset.cli.wiring import Workplace, open_workplace, utc_now
+from shopset.core.errors import ShopsetError
+from shopset.core.release.actions import AnyAction, PushCommits, PushRefs
+from shopset.core.release.commands import commands, script
+from shopset.core.release.plans import Plan
+from shopset.engine import Outcome, Watching, converge, pause_until
+
+_SIGNS = {"Pin": "~", "Render": "~", "Verify": "+", "Reject": "-", "Rollback": "-", "Delete": "-", "Hold": "-"}
+
+
+def plan(settings: Settings, *, as_commands: bool, output: Output) -> int:
+    """Show what would be done now, and why."""
+    workplace = open_workplace(settings)
+    made, observed = workplace.engine.plan()
+    printer = Printer(colour=settings.colour)
+    if as_commands:
+        sys.stdout.write(script(made.actions, workplace.places) if made.actions else "")
+    elif output in (Output.JSON, Output.YAML):
+        printer.data(_as_data(workplace, made), output)
+    else:
+        show_plan(printer, workplace, made)
+        for line in forecast(workplace.fleet, made, observed):
+            printer.line(line)
+    return exits.SOMETHING_TO_DO if made.actions else exits.OK
+
+
+def show_plan(printer: Printer, workplace: Workplace, made: Plan) -> None:
+    """Write a plan: its actions by tier, and what is wrong."""
+    for tier in [*workplace.fleet.tiers, None]:
+        actions = [action for action in made.actions if action.tier == (tier.name if tier else None)]
+        if actions:
+            members = ", ".join(shopset.name for shopset in workplace.fleet.members(tier.name)) if tier else ""
+            printer.line(f"tier {tier.name} ({members or 'no ShopSets'})" if tier else "fleet", "bold")
+            show_actions(printer, actions)
+    show_conditions(printer, made)
+    printer.line(summary(made.actions))
+
+
+def show_actions(printer: Printer, actions: Iterable[AnyAction]) -> None:
+    """Write actions with their reasons."""
+    for action in actions:
+        sign = _SIGNS.get(action.kind.value, "+")
+        style = {"-": "red", "~": "yellow", "+": "green"}[sign]
+        printer.line(f"  {printer.styled(sign, style)} {action.what}")
+        for reason in action.why:
+            printer.line(f"      {reason}", "dim")
+
+
+def show_conditions(printer: Printer, made: Plan) -> None:
+    """Write what a person should know, errors first; what is the normal course is left to the forecast."""
+    order = {"Error": 0, "Warning": 1}
+    told = [each for each in made.conditions if each.severity in order]
+    for each in sorted(told, key=lambda condition: (order[condition.severity], condition.resource, condition.message)):
+        style = "red" if each.severity == "Error" else "yellow"
+        printer.line(f"{printer.styled('!', style)} {each.resource} {each.reason}: {each.message}")
+
+
+def summary(actions: Iterable[AnyAction]) -> str:
+    """Say in one line what a plan writes."""
+    counts = {"commits in shopset-system": 0, "branches fast-forwarded": 0, "tags": 0, "Applications": 0}
+    for action in actions:
+        if isinstance(action, PushCommits):
+            counts["commits in shopset-system"] += len(action.commits)
+        elif isinstance(action, PushRefs):
+            tags = sum(update.ref.startswith("refs/tags/") for update in action.updates)
+            counts["tags"] += tags
+            counts["branches fast-forwarded"] += len(action.updates) - tags
+        else:
+            counts["Applications"] += 1
+    told = [f"{number} {what}" for what, number in counts.items() if number]
+    return f"{', '.join(told)}. By hand: shopctl plan --commands" if told else "Nothing to do."
+
+
+def apply(settings: Settings, *, yes: bool) -> int:
+    """Do what the plan says, and what follows from it at once."""
+    workplace = open_workplace(settings)
+    printer = Printer(colour=settings.colour)
+    made, _ = workplace.engine.plan()
+    show_plan(printer, workplace, made)
+    if not made.actions:
+        return exits.OK
+    if not yes and not _agreed():
+        printer.line("Nothing was written.")
+        return exits.OK
+    return perform(workplace, printer)
+
+
+def perform(workplace: Workplace, printer: Printer) -> int:
+    """Plan and act until there is nothing to do now; say each thing as it is done."""
+    code = exits.OK
+    for each in converge(workplace.engine, _watching()):
+        code = report(printer, each.outcome) or code
+    return code
+
+
+def _watching() -> Watching:
+    return Watching(time.sleep)
+
+
+def report(printer: Printer, outcome: Outcome) -> int:
+    """Write what was done and what failed; return the exit code of the last failure."""
+    code = exits.OK
+    for action in outcome.done:
+        printer.line(f"{printer.styled('done', 'green')}  {action.what}")
+    for failure in outcome.failures:
+        complain(f"error: {failure.action.what}: {failure.error}")
+        code = code_of(failure.error)
+    if outcome.lost_race is not None:
+        printer.line(f"again  {outcome.lost_race.action.what}: somebody else was faster, planning anew", "dim")
+    return code
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        complain("error: not on a terminal: give --yes to apply without being asked")
+        return False
+    sys.stdout.write("Do it? Only 'yes' is taken for it: ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip() == "yes"
+
+
+def run(settings: Settings, *, interval: float, once: bool, until_idle: bool) -> int:
+    """Keep the fleet: reconcile the directory clusters, plan, act, wait, and so on until it is told to stop."""
+    workplace = open_workplace(settings)
+    printer = Printer(colour=settings.colour)
+    stopping = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopping.set())
+    while True:
+        code, made = _round(workplace, printer)
+        idle = made is not None and not made.actions and made.wake_at is None and _settled(made)
+        if once or (until_idle and idle):
+            return code
+        pause = interval if made is None else pause_until(made, utc_now(), timedelta(seconds=interval))
+        if stopping.wait(pause):
+            printer.line("stopped: the same command goes on from here")
+            return exits.OK
+
+
+def _round(workplace: Workplace, printer: Printer) -> tuple[int, Plan | None]:
+    code, made = exits.OK, None
+    try:
+        workplace.clusters.reconcile()
+        for each in converge(workplace.engine, _watching()):
+            code, made = report(printer, each.outcome) or code, each.plan
+    except ShopsetError as error:
+        # The loop outlives whatever one round meets: a repository that is away comes back.
+        complain(f"error: {error}")
+        return code_of(error), None
+    return code, made
+
+
+def _settled(made: Plan) -> bool:
+    return all(outlook.progress.phase.value not in ("Syncing", "Baking") for outlook in made.outlooks.values())
+
+
+def _as_data(workplace: Workplace, made: Plan) -> dict[str, Any]:
+    return {
+        "at": rfc3339(made.now),
+        "actions": [
+            {
+                "kind": action.kind.value,
+                "tier": action.tier,
+                "what": action.what,
+                "why": list(action.why),
+                "author": str(action.author),
+                "commands": list(commands(action, workplace.places)),
+            }
+            for action in made.actions
+        ],
+        "tiers": [
+            {
+                "name": outlook.tier,
+                "pinned": outlook.pinned.id if outlook.pinned else None,
+                "candidate": outlook.candidate.id if outlook.candidate else None,
+                "phase": outlook.progress.phase.value,
+                "detail": outlook.progress.detail,
+                "since": rfc3339(outlook.progress.since),
+                "until": rfc3339(outlook.progress.until),
+                "checks": [
+                    {
+                        "rule": each.rule,
+                        "passed": each.passed,
+                        "detail": each.detail,
+                        "advice": each.advice,
+                        "until": rfc3339(each.until),
+                    }
+                    for each in outlook.checks
+                ],
+            }
+            for outlook in made.outlooks.values()
+        ],
+        "conditions": [
+            {
+                "resource": each.resource,
+                "type": each.type,
+                "reason": each.reason,
+                "message": each.message,
+                "severity": each.severity,
+            }
+            for each in made.conditions
+        ],
+        "wakeAt": rfc3339(made.wake_at),
+    }
