@@ -104,10 +104,7 @@ class _Story:
         self._push(number, more)
         revision = ""
         for tier in tiers:
-            plan = self._until(
-                lambda plan, tier=tier: _has(plan, tier, Phase.VERIFIED, self._commit()),
-                f"{tier} verifies release {number}",
-            )
+            plan = self._until(partial(self._has_verified, tier), f"{tier} verifies release {number}")
             pinned = plan.outlooks[tier].pinned
             revision = pinned.id if pinned else revision
             members = " ".join(shopset.name for shopset in self.workplace.fleet.members(tier))
