@@ -15,7 +15,7 @@ from model.repositories import NAMES
 from model.wishes import Member
 from model.worlds import PEOPLE, Process, World
 from shopset.core.release.actions import Identity
-from shopset.core.release.requests import Approve, Hold, Hotfix, Resume, Retry, RollBack
+from shopset.core.release.requests import Approve, Hold, Hotfix, Request, Resume, Retry, RollBack
 
 THOROUGH = os.environ.get("SHOPSET_THOROUGH") == "1"
 CRASHES = st.none() | st.none() | st.integers(0, 9)
@@ -82,7 +82,7 @@ class ReleaseMachine(RuleBasedStateMachine):
     def race(self, meanwhile: str, choice: int, crash: int | None) -> None:
         slow, fast = self.world.processes
         tier = self.tier(choice)
-        requests = {
+        requests: dict[str, Request] = {
             "hold": Hold(tier=tier, reason="stop"),
             "resume": Resume(tier=tier, reason="go"),
             "roll back": RollBack(tier=tier, reason="it is slow"),
