@@ -7,18 +7,18 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from model.bases import Behaviour
 from model.fleets import CLUSTERS, TIERS, Design, designs, members
 from model.repositories import NAMES
 from model.wishes import Member
-from model.worlds import PEOPLE, Process, World
+from model.worlds import PEOPLE, SOURCES, Process, World
 from shopset.core.release.actions import Identity
 from shopset.core.release.requests import Approve, Hold, Hotfix, Request, Resume, Retry, RollBack
 
 THOROUGH = os.environ.get("SHOPSET_THOROUGH") == "1"
-CRASHES = st.none() | st.none() | st.integers(0, 9)
+CRASHES = st.none() | st.none() | st.integers(1, 9)
 """Steps after which an engine crashes; mostly it does not."""
 CHOICES = st.integers(0, 11)
 """Picks a tier, a ShopSet or a process: taken modulo how many there are."""
@@ -28,8 +28,8 @@ BEHAVIOURS = st.one_of(
     st.builds(Behaviour, degraded=st.sampled_from(["*", *TIERS]).map(lambda tier: (tier,))),
     st.just(Behaviour(builds=False)),
 )
-people = st.sampled_from(PEOPLE)
-sources = st.sampled_from(["apps", "configuration"])
+COMPONENTS = st.sampled_from([("cart",), ("cart", "page"), ("page",)])
+REQUESTS = st.sampled_from(["approve", "expedite", "hold", "resume", "roll back", "retry", "hotfix", "mend"])
 
 
 class ReleaseMachine(RuleBasedStateMachine):
@@ -61,139 +61,105 @@ class ReleaseMachine(RuleBasedStateMachine):
         self.world.run(self.process(choice), crash)
         self.world.advance(seconds)
 
-    @rule(rounds=st.integers(2, 9), choice=CHOICES)
-    def go_on(self, rounds: int, choice: int) -> None:
+    @rule(
+        behaviour=st.none() | BEHAVIOURS,
+        rounds=st.integers(3, 9),
+        choice=CHOICES,
+        attended=st.booleans(),
+        crash=CRASHES,
+    )
+    def climb(self, behaviour: Behaviour | None, rounds: int, choice: int, attended: bool, crash: int | None) -> None:
+        if behaviour is not None:
+            self.world.develop(behaviour)
         for _ in range(rounds):
-            self.world.run(self.process(choice))
-            self.world.check()
-            self.world.advance(4)
+            self.world.go_round(self.process(choice), attended=attended, crash_after=crash)
 
-    @rule(behaviour=BEHAVIOURS, rounds=st.integers(4, 14))
-    def release(self, behaviour: Behaviour, rounds: int) -> None:
-        self.world.develop(behaviour)
-        self.go_on(rounds, 0)
-
-    @precondition(lambda self: any(process.prepared is None for process in self.world.processes))
-    @rule()
-    def plan_ahead(self) -> None:
-        self.world.prepare(next(process for process in self.world.processes if process.prepared is None))
-
-    @rule(meanwhile=st.sampled_from(["run", "hold", "resume", "push", "roll back"]), choice=CHOICES, crash=CRASHES)
-    def race(self, meanwhile: str, choice: int, crash: int | None) -> None:
-        slow, fast = self.world.processes
-        tier = self.tier(choice)
-        requests: dict[str, Request] = {
-            "hold": Hold(tier=tier, reason="stop"),
-            "resume": Resume(tier=tier, reason="go"),
-            "roll back": RollBack(tier=tier, reason="it is slow"),
-        }
+    @rule(choice=CHOICES, request=st.none() | REQUESTS, crash=CRASHES)
+    def race(self, choice: int, request: str | None, crash: int | None) -> None:
+        slow, fast = self.process(choice), self.process(choice + 1)
         self.world.prepare(slow)
-        if meanwhile == "push":
-            self.world.develop(Behaviour())
-        if meanwhile in requests:
-            self.world.ask(fast, requests[meanwhile], PEOPLE[0])
-        else:
+        if request is None:
             self.world.run(fast, crash)
+        else:
+            self.ask_for(request, choice, PEOPLE[0], crash)
         self.world.carry_out(slow)
 
-    @precondition(lambda self: any(process.prepared for process in self.world.processes))
-    @rule(crash=CRASHES)
-    def act_late(self, crash: int | None) -> None:
-        self.world.carry_out(next(process for process in self.world.processes if process.prepared), crash)
+    @rule(choice=CHOICES, crash=CRASHES)
+    def plan_or_act_late(self, choice: int, crash: int | None) -> None:
+        process = self.process(choice)
+        if process.prepared is None:
+            self.world.prepare(process)
+        else:
+            self.world.carry_out(process, crash)
 
     @rule(seconds=st.floats(0, 90))
     def wait(self, seconds: float) -> None:
         self.world.advance(seconds)
 
-    # -- developers
+    # -- people
 
-    @rule(behaviour=BEHAVIOURS, configuration=st.booleans())
-    def push(self, behaviour: Behaviour, configuration: bool) -> None:
+    @rule(behaviour=BEHAVIOURS, components=COMPONENTS, configuration=st.booleans())
+    def push(self, behaviour: Behaviour, components: tuple[str, ...], configuration: bool) -> None:
+        self.world.components = components
         self.world.develop(behaviour, configuration=configuration)
 
-    @rule(components=st.sampled_from([("cart",), ("cart", "page"), ("page",)]))
-    def push_other_components(self, components: tuple[str, ...]) -> None:
-        self.world.components = components
-        self.world.develop(Behaviour())
-
-    @rule(repository=sources, choice=CHOICES)
-    def push_astray(self, repository: str, choice: int) -> None:
-        self.world.stray(repository, self.tier(choice))
-
-    @precondition(lambda self: len(self.world.design.levels) > 1)
-    @rule(repository=sources, choice=CHOICES)
-    def fast_forward_by_hand(self, repository: str, choice: int) -> None:
+    @rule(repository=st.sampled_from(SOURCES), choice=CHOICES, kind=st.sampled_from(["stray", "forward", "rewrite"]))
+    def meddle(self, repository: str, choice: int, kind: str) -> None:
         names = list(self.world.design.levels)
-        lower = choice % (len(names) - 1)
-        self.world.forward_by_hand(repository, names[lower], names[lower + 1])
+        if kind == "stray":
+            self.world.stray(repository, self.tier(choice))
+        elif kind == "rewrite":
+            self.world.rewrite(repository)
+        elif len(names) > 1:
+            lower = choice % (len(names) - 1)
+            self.world.forward_by_hand(repository, names[lower], names[lower + 1])
 
-    @rule(repository=sources)
-    def rewrite_history(self, repository: str) -> None:
-        self.world.rewrite(repository)
+    @rule(request=REQUESTS, choice=CHOICES, person=st.sampled_from(PEOPLE), crash=CRASHES)
+    def ask(self, request: str, choice: int, person: Identity, crash: int | None) -> None:
+        self.ask_for(request, choice, person, crash)
 
-    # -- people who release
-
-    @rule(choice=CHOICES, person=people, crash=CRASHES, expedite=st.booleans())
-    def approve(self, choice: int, person: Identity, crash: int | None, expedite: bool) -> None:
+    def ask_for(self, request: str, choice: int, person: Identity, crash: int | None) -> None:
         process, tier = self.process(choice), self.tier(choice)
         candidate = process.engine.plan()[0].outlooks[tier].candidate
+        requests: dict[str, Request] = {
+            "hold": Hold(tier=tier, reason="wait"),
+            "resume": Resume(tier=tier, reason="go on"),
+            "roll back": RollBack(tier=tier, reason="it is slow"),
+            "retry": Retry(tier=tier, reason="once more"),
+            "hotfix": Hotfix(tier=tier, reason="it burns"),
+            "mend": Hotfix(tier=tier, reason="it diverged", discard=True),
+        }
         if candidate is not None:
-            request = Approve(tier=tier, revision=candidate.id, reason="tried it", expedite=expedite)
-            self.world.ask(process, request, person, crash)
+            requests["approve"] = Approve(tier=tier, revision=candidate.id, reason="tried it")
+            requests["expedite"] = Approve(tier=tier, revision=candidate.id, reason="it burns", expedite=True)
+        if request in requests:
+            self.world.ask(process, requests[request], person, crash)
 
-    @rule(choice=CHOICES, person=people, crash=CRASHES)
-    def hold_or_resume(self, choice: int, person: Identity, crash: int | None) -> None:
-        process, tier = self.process(choice), self.tier(choice)
-        if not self.world.ask(process, Resume(tier=tier, reason="go on"), person, crash):
-            self.world.ask(process, Hold(tier=tier, reason="wait"), person, crash)
-
-    @rule(choice=CHOICES, person=people, crash=CRASHES)
-    def roll_back(self, choice: int, person: Identity, crash: int | None) -> None:
-        self.world.ask(self.process(choice), RollBack(tier=self.tier(choice), reason="it is slow"), person, crash)
-
-    @rule(choice=CHOICES, person=people)
-    def retry(self, choice: int, person: Identity) -> None:
-        self.world.ask(self.process(choice), Retry(tier=self.tier(choice), reason="once more"), person)
-
-    @rule(choice=CHOICES, person=people, crash=CRASHES, discard=st.booleans())
-    def hotfix(self, choice: int, person: Identity, crash: int | None, discard: bool) -> None:
-        request = Hotfix(tier=self.tier(choice), reason="it burns", discard=discard)
-        self.world.ask(self.process(choice), request, person, crash)
-
-    # -- the fleet
-
-    @rule(data=st.data(), choice=CHOICES)
-    def add_or_change_a_shopset(self, data: st.DataObject, choice: int) -> None:
+    @rule(choice=CHOICES, data=st.data())
+    def change_the_fleet(self, choice: int, data: st.DataObject) -> None:
         names = [*self.world.design.shopsets, f"n-{len(self.world.design.shopsets)}"]
-        member: Member = data.draw(members(tuple(self.world.design.levels)))
+        member: Member | None = data.draw(st.none() | members(tuple(self.world.design.levels)))
         self.world.redesign(names[choice % len(names)], member)
-
-    @precondition(lambda self: bool(self.world.design.shopsets))
-    @rule(choice=CHOICES)
-    def remove_a_shopset(self, choice: int) -> None:
-        names = list(self.world.design.shopsets)
-        self.world.redesign(names[choice % len(names)], None)
 
     # -- what goes wrong
 
-    @precondition(lambda self: bool(self.world.design.shopsets))
-    @rule(choice=CHOICES)
-    def break_a_shopset(self, choice: int) -> None:
-        names = list(self.world.design.shopsets)
-        self.world.clusters.shatter(names[choice % len(names)])
+    @rule(choice=CHOICES, what=st.sampled_from(["ShopSet", "cluster", "Lost", "Upgrading", "repository"]))
+    def lose(self, choice: int, what: str) -> None:
+        names, cluster = list(self.world.design.shopsets), CLUSTERS[choice % len(CLUSTERS)]
+        if what == "repository":
+            self.world.take_away(NAMES[choice % len(NAMES)])
+        elif what == "ShopSet":
+            for name in names[: choice % 3]:
+                self.world.clusters.shatter(name)
+        else:
+            self.world.clusters.lost.add(cluster)
+            self.world.declare(cluster, None if what == "cluster" else what)
 
-    @rule(cluster=st.sampled_from(CLUSTERS), declared=st.sampled_from([None, "Lost", "Upgrading"]))
-    def lose_a_cluster(self, cluster: str, declared: str | None) -> None:
-        self.world.clusters.lost.add(cluster)
-        self.world.declare(cluster, declared)
-
-    @rule(repository=st.sampled_from(NAMES))
-    def lose_a_repository(self, repository: str) -> None:
-        self.world.take_away(repository)
-
-    @rule()
-    def recover(self) -> None:
+    @rule(rounds=st.integers(0, 4))
+    def recover(self, rounds: int) -> None:
         self.world.recover()
+        for _ in range(rounds):
+            self.world.go_round(self.world.processes[0], attended=True)
 
     # -- the judgement
 

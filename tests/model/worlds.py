@@ -234,26 +234,32 @@ class World:
             process.prepared = None
         self.develop(Behaviour())
         first = self.processes[0]
-        made, _ = first.engine.plan()
         for _ in range(MOST_ROUNDS):
-            self._agree(first, made)
-            self.run(first)
-            self.advance(6)
-            self.check()
+            self.go_round(first, attended=True)
             made, _ = first.engine.plan()
             if not made.actions and not self._unreached(made):
                 return
         assert not self._unreached(made), (self._unreached(made), made.outlooks, made.conditions)
         assert not made.actions, made.actions
 
-    def _agree(self, process: Process, made: Plan) -> None:
-        """Do as people who want the release to go on: approve, resume, and mend branches that diverged."""
+    def go_round(self, process: Process, *, attended: bool, crash_after: int | None = None) -> None:
+        """Let people who want the release to go on do their part, if they attend; then one round, and some time."""
+        if attended:
+            self._agree(process)
+        self.run(process, crash_after)
+        self.check()
+        self.advance(5)
+
+    def _agree(self, process: Process) -> None:
+        """Approve, resume, and mend branches that diverged."""
+        made, _ = process.engine.plan()
         for tier, outlook in made.outlooks.items():
             failing = {check.rule for check in outlook.checks if check.passed is False}
             if "Approved" in failing and outlook.candidate is not None:
                 for person in PEOPLE:
                     self.ask(process, Approve(tier=tier, revision=outlook.candidate.id, reason="fine"), person)
-            self.ask(process, Resume(tier=tier, reason="it goes on"), PEOPLE[0])
+            if "NotHeld" in failing or outlook.progress.phase is Phase.REJECTED:
+                self.ask(process, Resume(tier=tier, reason="it goes on"), PEOPLE[0])
         for condition in made.conditions:
             tier = condition.resource.removeprefix("Tier/")
             if condition.reason == "SourceDiverged":
