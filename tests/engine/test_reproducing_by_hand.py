@@ -1,0 +1,131 @@
+"""No operation is possible only through shopset: the printed commands make the same trees and the same Applications."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from shopset.cli.scaffolding import Copy
+from shopset.core.release.actions import ActionKind, AnyAction
+from shopset.core.release.commands import Places, script
+from shopset.core.release.observed import Repository
+from shopset.core.release.requests import Adopt, Approve, Hold, Hotfix, Request, Resume, Retry, RollBack
+from support.worlds import ENVIRONMENT, YAMADA, World, git
+
+REPOSITORIES = ("system", "apps", "configuration")
+
+
+class ByHand:
+    """Does every plan twice: by the printed commands on a copy, and by the engine; and compares."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.copy = world.folder / "copy"
+        self.seen: set[ActionKind] = set()
+
+    def do(self, actions: Sequence[AnyAction]) -> None:
+        if not actions:
+            return
+        shutil.rmtree(self.copy, ignore_errors=True)
+        shutil.copytree(self.world.folder / "git", self.copy / "git", symlinks=True)
+        if (self.world.folder / "clusters").exists():
+            shutil.copytree(self.world.folder / "clusters", self.copy / "clusters", symlinks=True)
+        self.run_in_bash(script(actions, self.places()))
+        outcome = self.world.workplace.engine.act(actions)
+        assert (outcome.done, outcome.failures) == (tuple(actions), ())
+        for name in REPOSITORIES:
+            assert trees(self.copy / "git" / f"shopset-{name}.git") == trees(self.world.repository(name)), actions
+        assert applications(self.copy / "clusters") == applications(self.world.folder / "clusters"), actions
+        self.seen |= {action.kind for action in actions}
+
+    def places(self) -> Places:
+        urls = {kind: str(self.copy / "git" / f"shopset-{kind}.git") for kind in Repository}
+        return replace(self.world.workplace.places, urls=urls, applications=str(self.copy / "clusters"))
+
+    def run_in_bash(self, text: str) -> None:
+        done = subprocess.run(["bash"], input=text, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{done.stderr}\n{text}"
+
+    def round(self) -> None:
+        self.world.workplace.clusters.reconcile()
+        plan, _ = self.world.plan()
+        while plan.actions:
+            self.do(plan.actions)
+            plan, _ = self.world.plan()
+        self.world.now += self.world.step_length
+
+    def rounds(self, number: int) -> None:
+        for _ in range(number):
+            self.round()
+
+    def ask(self, request: Request) -> None:
+        plan, _ = self.world.workplace.engine.respond(request, YAMADA)
+        assert plan.actions, request
+        self.do(plan.actions)
+
+
+def trees(repository: Path) -> dict[str, str]:
+    lines = git("for-each-ref", "--format=%(refname) %(tree)", folder=repository).splitlines()
+    return dict(line.split(" ") for line in lines)
+
+
+def applications(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("*/applications/*"))}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    tiers = {
+        "dev": ("failureGrace: 1s",),
+        "beta": ("failureGrace: 1s", "bake: 2s", "onFailure: Rollback"),
+        "prod": ("failureGrace: 1s", "bake: 2s", "approvals:", "  required: 1"),
+    }
+    return World(tmp_path, tiers)
+
+
+def test_every_kind_of_action_can_be_done_by_hand(world: World) -> None:
+    hand = ByHand(world)
+    for name in ("apps", "configuration"):
+        git("push", "--quiet", ".", "tier-0:tier-2", folder=world.repository(name))
+    hand.ask(Adopt(tier="prod", reason="it runs there since 2021"))
+    hand.rounds(12)
+    world.annotate(release="2", subject="a release")
+    hand.rounds(8)
+    hand.ask(Approve(tier="prod", revision=revision(world, "beta"), reason="tested"))
+    hand.rounds(6)
+    world.annotate(degraded="beta", subject="a bad release")
+    hand.rounds(10)
+    hand.ask(Resume(tier="beta", reason="mended"))
+    hand.ask(RollBack(tier="prod", reason="carts are slow"))
+    hand.ask(Resume(tier="prod", reason="mended"))
+    hand.ask(Hold(tier="dev", reason="a quiet hour"))
+    hand.ask(Resume(tier="dev", reason="it is over"))
+    world.annotate(degraded="*", subject="another bad release")
+    hand.rounds(6)
+    hand.ask(Retry(tier="dev", reason="the registry was down"))
+    hand.rounds(4)
+    fix = world.push({"cart/fix": "mended\n"}, branch="fix", base=pinned_apps(world, "beta"), subject="mend the cart")
+    hand.ask(Hotfix(tier="beta", reason="carts fail", apps=fix))
+    hand.ask(Hotfix(tier="beta", reason="carts fail", apps=fix))
+    hand.rounds(6)
+    world.change([*world.copies, Copy("c-9", "dev", "staging", "c")])
+    hand.rounds(2)
+    world.retier("b-2", "beta")
+    hand.rounds(2)
+    world.change([copy for copy in world.copies if copy.name != "c-9"])
+    hand.rounds(2)
+    assert hand.seen == set(ActionKind)
+
+
+def revision(world: World, tier: str) -> str:
+    found = world.plan()[1].tiers[tier].revision
+    assert found is not None
+    return found.id
+
+
+def pinned_apps(world: World, tier: str) -> str:
+    found = world.plan()[1].tiers[tier].revision
+    assert found is not None
+    return found.apps
