@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from shopset.cli.scaffolding import Copy
 from shopset.core.release.actions import ActionKind, AnyAction
 from shopset.core.release.commands import Places, script

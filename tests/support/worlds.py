@@ -102,7 +102,13 @@ class World:
         return git("rev-parse", branch, folder=self.repository(name))
 
     def push(
-        self, files: Mapping[str, str | None], *, subject: str = "a change", branch: str = "tier-0", base: str | None = None, name: str = "apps"
+        self,
+        files: Mapping[str, str | None],
+        *,
+        subject: str = "a change",
+        branch: str = "tier-0",
+        base: str | None = None,
+        name: str = "apps",
     ) -> str:
         """Be a developer: commit files (None removes one) on top of a branch (or `base`) and push them to it."""
         work = self.folder / "work"
@@ -123,10 +129,14 @@ class World:
         finally:
             shutil.rmtree(work)
 
-    def annotate(self, *, subject: str = "a change", branch: str = "tier-0", base: str | None = None, **annotations: str) -> str:
+    def annotate(
+        self, *, subject: str = "a change", branch: str = "tier-0", base: str | None = None, **annotations: str
+    ) -> str:
         """Push a release that only annotates the cart's Deployment."""
         text = (EXAMPLE / "apps" / "cart" / "deployment.yaml").read_text()
-        lines = "".join(f'    demo.shopset.dev/{key.replace("_", "-")}: "{value}"\n' for key, value in annotations.items())
+        lines = "".join(
+            f'    demo.shopset.dev/{key.replace("_", "-")}: "{value}"\n' for key, value in annotations.items()
+        )
         changed = text.replace("  name: cart\n", f"  name: cart\n  annotations:\n{lines}", 1)
         return self.push({"cart/deployment.yaml": changed}, subject=subject, branch=branch, base=base)
 
