@@ -70,6 +70,8 @@ class Checkouts:
             "core.hooksPath=/dev/null",
             "-c",
             "gc.auto=0",
+            "-c",
+            "core.fsync=none",
             *arguments,
         ]
         environment = {

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Final
 
-_PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*(?:[:@%+=~]+[A-Za-z0-9_./-]+)*")
+_PLAIN: Final = re.compile(r"(?:\.\./)*[A-Za-z/][A-Za-z0-9_./-]*(?:[:@%+=~]+[A-Za-z0-9_./-]+)*")
 _RESERVED: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
 """What YAML 1.1 (which Kubernetes reads) takes for something else than a string."""
 

@@ -1,0 +1,40 @@
+import pytest
+
+from shopset.core.manifests import Build, BuiltObject
+from shopset.core.vetting import vet
+
+ROLE = BuiltObject("rbac.authorization.k8s.io/v1", "ClusterRole", "", "cart", "x")
+
+
+@pytest.mark.parametrize(
+    ("image", "refused", "warned"),
+    [
+        ("cart", True, False),
+        ("cart:latest", True, False),
+        ("registry.example.com:5000/cart", True, False),
+        ("registry.example.com:5000/cart:1.0", False, True),
+        ("cart@sha256:" + "a" * 64, False, False),
+        ("cart:1.0@sha256:" + "a" * 64, False, False),
+    ],
+)
+def test_images_that_can_change_are_refused_or_warned_of(image: str, refused: bool, warned: bool) -> None:
+    found = vet({"a-1": Build(images=(image,))}, {"a-1": "a"}, "Tag")
+    assert (bool(found.problems), bool(found.warnings)) == (refused, warned)
+
+
+def test_the_digest_policy_refuses_every_tag() -> None:
+    assert "sha256" in vet({"a-1": Build(images=("cart:1.0",))}, {"a-1": "a"}, "Digest").problems[0]
+
+
+def test_one_cluster_scoped_object_has_one_owner_in_a_cluster() -> None:
+    builds = {"a-1": Build(objects=(ROLE,)), "a-2": Build(objects=(ROLE,)), "b-1": Build(objects=(ROLE,))}
+    (problem,) = vet(builds, {"a-1": "a", "a-2": "a", "b-1": "b"}, "Tag").problems
+    assert "ClusterRole/cart" in problem
+    assert "a-1, a-2" in problem
+
+
+def test_the_same_problem_of_several_shopsets_is_told_once() -> None:
+    builds = {name: Build(problem="no such patch") for name in ("a-1", "a-2", "b-1", "b-2")}
+    assert vet(builds, dict.fromkeys(builds, "a"), "Tag").problems == (
+        "a-1, a-2, b-1 and 1 more cannot be built: no such patch",
+    )
