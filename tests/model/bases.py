@@ -58,7 +58,8 @@ def apps_files(text: str, behaviour: Behaviour, components: tuple[str, ...]) -> 
 
 def configuration_files(text: str, paths: tuple[str, ...]) -> dict[str, Change]:
     """Return the files of a configuration commit."""
-    return {f"{path}/kustomization.yaml": _COMPONENT + f"# {text}\n".encode() for path in paths}
+    annotations = f"commonAnnotations:\n  demo.shopset.dev/configuration: {text}\n".encode()
+    return {f"{path}/kustomization.yaml": _COMPONENT + annotations for path in paths}
 
 
 def behaviour_of(apps: Store, commit: str) -> Behaviour:

@@ -92,6 +92,8 @@ class Clusters:
         self._applications: dict[tuple[str, str], _Application] = {}
         self._history: list[Run] = []
         self.lost: set[str] = set()
+        self.lags = False
+        """Whether nothing is synced for now."""
 
     def observe(self) -> tuple[Mapping[str, ObservedApplication], Mapping[str, Trouble]]:
         """Return what Argo CD reports."""
@@ -121,7 +123,7 @@ class Clusters:
 
     def reconcile(self) -> None:
         """Let every cluster that is there sync what its Applications point at."""
-        refs = self._system.refs() if self._system.is_there else {}
+        refs = self._system.refs() if self._system.is_there and not self.lags else {}
         for (cluster, _), found in sorted(self._applications.items()):
             head = refs.get(f"refs/heads/{found.branch}")
             if cluster not in self.lost and head is not None:

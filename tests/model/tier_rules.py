@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import yaml
 
@@ -79,26 +80,30 @@ def _check_modules(scene: Scene, where: str, commit: Commit) -> Iterator[Violati
 def _check_overlays(
     scene: Scene, tier: str, where: str, commit: Commit, components: tuple[str, ...]
 ) -> Iterator[Violation]:
-    now = scene.overlays(commit.id)
-    before = scene.overlays(commit.parents[0]) if commit.parents else {}
-    files = scene.system.files(commit.tree)
-    resources = [f"../../base/{name}" if name else "../../base" for name in components]
+    now, before = scene.overlays(commit.id), scene.overlays(commit.parents[0]) if commit.parents else {}
     for name, tree in now.items():
-        content = scene.system.blob(files[f"overlays/{name}/kustomization.yaml"].id)
-        if yaml.safe_load(content).get("resources") != resources:
-            yield Violation(
-                Rule.ONE_REVISION, where, f"the overlay of {name} has not the components of this revision's base"
-            )
-        wishes = [
-            wish
-            for wish in scene.wishes
-            if name in wish.shopsets and (wish.shopsets[name].tier == tier or name in before)
-        ]
-        if before.get(name) != tree and content not in [wish.overlay(tier, name, components) for wish in wishes]:
+        content = _overlay(scene, tree)
+        if content.get("resources") != [f"../../base/{each}" if each else "../../base" for each in components]:
+            detail = f"the overlay of {name} has not the components of this revision's base"
+            yield Violation(Rule.ONE_REVISION, where, detail)
+        if name in before and before[name] != tree and _overlay(scene, before[name]) == content:
+            yield Violation(Rule.FLEET, where, f"the overlay of {name} says the same in other bytes")
+        if before.get(name) != tree and content not in _wanted(scene, tier, name, components, moves=name in before):
             yield Violation(Rule.FLEET, where, f"the overlay of {name} is not what the fleet says")
     for name in before.keys() - now.keys():
         if all(name in wish.shopsets and wish.shopsets[name].tier == tier for wish in scene.wishes):
             yield Violation(Rule.FLEET, where, f"the overlay of {name} went, though the fleet has it on {tier}")
+
+
+def _overlay(scene: Scene, tree: str) -> dict[str, Any]:
+    entry = scene.system.tree(tree).get("kustomization.yaml")
+    return dict(yaml.safe_load(scene.system.blob(entry.id))) if entry else {}
+
+
+def _wanted(scene: Scene, tier: str, name: str, components: tuple[str, ...], *, moves: bool) -> list[dict[str, Any]]:
+    """Return what the overlay may be, by any fleet in use. One that moves away stays in the tree for a while."""
+    wishes = [wish for wish in scene.wishes if name in wish.shopsets and (moves or wish.shopsets[name].tier == tier)]
+    return [yaml.safe_load(wish.overlay(tier, name, components)) for wish in wishes]
 
 
 def _check_applications(scene: Scene, tier: str, where: str, commit: Commit) -> Iterator[Violation]:
