@@ -19,11 +19,11 @@ CASES = sorted(path.name for path in GOLDEN.iterdir())
 DEPLOYMENT = """\
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: NAME}
+metadata: {name: "NAME"}
 spec:
-  selector: {matchLabels: {app: NAME}}
+  selector: {matchLabels: {app: "NAME"}}
   template:
-    metadata: {labels: {app: NAME}}
+    metadata: {labels: {app: "NAME"}}
     spec: {containers: [{name: c, image: "example.com/c:1"}]}
 """
 

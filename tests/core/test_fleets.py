@@ -1,0 +1,112 @@
+"""Rules that need the company of other objects."""
+
+from typing import Any
+
+import pytest
+
+from shopset.api import Resource
+from shopset.core.fleets import assemble
+from support.pure import SHOPSETS, make_fleet, resource
+
+
+def resources(*more: Resource, without: str = "") -> list[Resource]:
+    fleet = make_fleet({"dev": {}, "beta": {}, "prod": {}}, SHOPSETS)
+    found: list[Resource] = [
+        fleet.platform,
+        *fleet.tiers,
+        *fleet.configurations.values(),
+        *fleet.clusters.values(),
+        *fleet.shopsets.values(),
+    ]
+    return [each for each in found if each.reference != without] + list(more)
+
+
+def test_tiers_are_in_the_order_of_their_levels() -> None:
+    fleet = assemble(reversed(resources())).fleet
+    assert fleet is not None
+    assert [tier.name for tier in fleet.tiers] == ["dev", "beta", "prod"]
+    assert (fleet.lower("dev"), fleet.upper("prod")) == (None, None)
+    assert fleet.branch("prod") == "tier-2"
+    assert [shopset.name for shopset in fleet.members("prod")] == ["a-1", "b-2"]
+    assert (fleet.namespace("a-1"), fleet.application("a-1")) == ("shopset-a-1", "shop-a-1")
+
+
+PLATFORM = {
+    "repositories": {key: f"/x/{key}.git" for key in ("system", "apps", "configuration")},
+    "delivery": {"argocd": {}},
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "without", "about", "words"),
+    [
+        (("Tier", "qa", {"level": 1}), "", "Tier/qa", "level 1 is taken by the tier beta"),
+        (("Tier", "qa", {"level": 7, "repositories": PLATFORM["repositories"]}), "", "Tier/qa", "differ"),
+        (("Tier", "dev", {"level": 9}), "", "Tier/dev", "another Tier named dev"),
+        (
+            ("ShopSet", "x", {"tier": "qa", "configuration": "staging", "cluster": "a"}),
+            "",
+            "ShopSet/x",
+            "no Tier named qa",
+        ),
+        (
+            ("ShopSet", "x", {"tier": "dev", "configuration": "qa", "cluster": "a"}),
+            "",
+            "ShopSet/x",
+            "no Configuration named qa",
+        ),
+        (
+            ("ShopSet", "x", {"tier": "dev", "configuration": "staging", "cluster": "z"}),
+            "",
+            "ShopSet/x",
+            "no Cluster named z",
+        ),
+        (
+            ("ShopSet", "x" * 60, {"tier": "dev", "configuration": "staging", "cluster": "a"}),
+            "",
+            f"ShopSet/{'x' * 60}",
+            "at most|68 characters",
+        ),
+        (("Platform", "zweite", PLATFORM), "", "Platform/zweite", "has the Platform shop already"),
+        (None, "Platform/shop", "Platform", "no Platform"),
+        (
+            ("ShopClass", "c", {"tier": "dev", "configuration": "staging", "across": ["z"]}),
+            "",
+            "ShopClass/c",
+            "no FailureDomain",
+        ),
+        (("Shop", "s", {"hosts": ["a.example.com"], "class": "none"}), "", "Shop/s", "no ShopClass"),
+    ],
+)
+def test_what_does_not_fit_is_told(more: tuple[str, str, Any] | None, without: str, about: str, words: str) -> None:
+    extra = [resource(more[0], more[1], **more[2])] if more else []
+    assembly = assemble(resources(*extra, without=without))
+    assert assembly.fleet is None
+    told = [problem for problem in assembly.problems if problem.resource == about]
+    assert any(any(word in problem.message for word in words.split("|")) for problem in told), assembly.problems
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name"), [("", "kube-system"), ("kube-", "public"), ("", "default"), ("argo", "cd")]
+)
+def test_a_shopset_may_not_take_a_system_namespace(prefix: str, name: str) -> None:
+    platform = resource("Platform", "shop", **PLATFORM, prefixes={"namespace": prefix})
+    shopset = resource("ShopSet", name, tier="dev", configuration="staging", cluster="a")
+    assembly = assemble([platform, shopset, *resources(without="Platform/shop")])
+    assert any("system's" in problem.message for problem in assembly.problems)
+
+
+def test_a_host_leads_to_one_shop_and_the_loser_is_named() -> None:
+    shops = [
+        resource("Shop", name, **{"hosts": [host], "class": "c"})
+        for name, host in (("one", "A.example.com"), ("two", "a.example.com:80"))
+    ]
+    found = assemble(resources(resource("ShopClass", "c", tier="dev", configuration="staging"), *shops))
+    (problem,) = found.problems
+    assert (problem.resource, "shop one" in problem.message) == ("Shop/two", True)
+
+
+def test_release_control_in_a_folder_is_warned_of() -> None:
+    assembly = assemble(resources(resource("Hold", "h", tier="dev", reason="x", by="y")))
+    assert assembly.fleet is not None
+    assert [problem.severity for problem in assembly.problems] == ["warning"]
