@@ -45,16 +45,14 @@ class Store:
         """Bring the local copy up to date. Raises UnreachableError, LocalGitError."""
         with self._locked():
             listed = self._list()
-            if listed == self._known():
-                return
             try:
-                self._fetch()
+                self._take(listed)
             except UnreachableError:
                 raise
             except (LocalGitError, pygit2.GitError):
                 # What is local can be had again: a killed fetch may have left locks or half an object behind.
                 self._discard()
-                self._fetch()
+                self._take(listed)
 
     def heads(self) -> dict[str, str]:
         """Branch -> commit, as last seen."""
@@ -100,8 +98,9 @@ class Store:
         lines = (line.split("\t", 1) for line in output.decode(errors="surrogateescape").splitlines())
         return {ref: commit for commit, ref in lines}
 
-    def _fetch(self) -> None:
-        self.repository  # noqa: B018  # it is made here if it is not there
+    def _take(self, listed: Mapping[str, str]) -> None:
+        if listed == self._known():
+            return
         arguments = ["fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"]
         self.runner.run([*arguments, "--", self.url, *_FETCHED], self.path)
         self._refs = self._read_refs()

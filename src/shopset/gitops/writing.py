@@ -12,12 +12,12 @@ def write_commits(
     store: Store, commits: Mapping[str, Commit], author: Identity, committer: Identity, at: datetime
 ) -> dict[str, str]:
     """Write commits (branch -> commit, with the parent to use in it) and return branch -> id. Raises LocalGitError."""
-    name = uuid4().hex
+    references, name = store.repository.references, uuid4().hex
     refs = {branch: f"refs/shopset/new/{name}/{index}" for index, branch in enumerate(commits)}
     stream = b"".join(_stream(refs, commits, author, committer, at))
     _, output = store.runner.run(["fast-import", "--quiet", "--done"], store.path, stream)
     for ref in refs.values():
-        store.repository.references.delete(ref)
+        references.delete(ref)
     return dict(zip(commits, output.decode().split(), strict=True))
 
 
