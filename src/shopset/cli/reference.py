@@ -9,12 +9,13 @@ from typer.main import get_command
 from shopset.cli import exits
 from shopset.cli.app import app
 
+_WIDTH = 100
+
 
 def reference() -> str:
     """Return the reference of all verbs and exit codes as Markdown."""
+    command, context = _root()
     parts = ["# shopctl", "", "Generated from the code by `scripts/generate`. Global options may stand anywhere.", ""]
-    command: Any = get_command(app)
-    context = typer.Context(command, info_name="shopctl", terminal_width=100, max_content_width=100)
     parts += [
         "```",
         _without_codes(command.get_help(context)),
@@ -26,20 +27,29 @@ def reference() -> str:
         "|---|---|",
     ]
     parts += [f"| {code} | {meaning} |" for code, meaning in exits.MEANINGS.items()]
-    for name, verb, inner in _verbs(command, context):
-        parts += ["", f"## {name}", "", "```", verb.get_help(inner), "```"]
+    for path, text in verbs():
+        parts += ["", f"## {path}", "", "```", text, "```"]
     return "\n".join(parts) + "\n"
+
+
+def verbs() -> Iterator[tuple[str, str]]:
+    """Yield each verb with its help: `("shopctl release diff", "Usage: ...")`."""
+    yield from _below(*_root())
+
+
+def _root() -> tuple[Any, typer.Context]:
+    command: Any = get_command(app)
+    return command, typer.Context(command, info_name="shopctl", terminal_width=_WIDTH, max_content_width=_WIDTH)
 
 
 def _without_codes(text: str) -> str:
     return text.partition("  Exit codes:")[0].rstrip()
 
 
-def _verbs(command: Any, context: typer.Context) -> Iterator[tuple[str, Any, typer.Context]]:
+def _below(command: Any, context: typer.Context) -> Iterator[tuple[str, str]]:
     for name, verb in sorted(command.commands.items()):
-        inner = typer.Context(verb, parent=context, info_name=name, terminal_width=100, max_content_width=100)
-        path = f"{context.command_path} {name}"
+        inner = typer.Context(verb, parent=context, info_name=name, terminal_width=_WIDTH, max_content_width=_WIDTH)
         if hasattr(verb, "commands"):
-            yield from _verbs(verb, inner)
+            yield from _below(verb, inner)
         else:
-            yield path, verb, inner
+            yield inner.command_path, verb.get_help(inner)

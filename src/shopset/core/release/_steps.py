@@ -62,7 +62,8 @@ def trailers(tier: Tier, revision: Revision, reason: str) -> tuple[tuple[str, st
 def record_tiers(context: Context) -> Iterator[AnyAction]:
     """The ledger names the tiers and their levels, so that it can be read, and checked, without the fleet."""
     levels = {tier.name: tier.spec.level for tier in context.fleet.tiers}
-    if levels == dict(context.observed.ledger.levels):
+    seen = context.observed.repositories[Repository.SYSTEM].trouble is None
+    if not seen or levels == dict(context.observed.ledger.levels):
         return
     subject = f"record the tiers: {', '.join(levels)}"
     yield PushCommits(

@@ -1,0 +1,90 @@
+"""The demo plays to its end by itself, on its own platform and on anybody's."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shopset.cli.demo.annotating import NoDeploymentError, annotate
+from support.worlds import ENVIRONMENT, git
+
+BOUTIQUE = Path(__file__).parents[2].parent / "shared" / "data" / "online-boutique"
+DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web # the one\n{extra}spec: {{}}\n"
+
+
+def play(folder: Path, *words: str) -> str:
+    command = [sys.executable, "-W", "error", "-m", "shopset.cli", "demo", "--dir", str(folder), *words]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def trees(folder: Path, branch: str) -> str:
+    return git("rev-parse", f"{branch}:base", folder=folder / "git" / "shopset-system.git")
+
+
+def check_story(folder: Path, told: str) -> None:
+    for words in (
+        "beta rejects",
+        "untouched",
+        "goes back",
+        "resumes beta",
+        "release 3 is verified on prod",
+        "audit trail",
+    ):
+        assert words in told
+    assert len({trees(folder, f"tier-{level}") for level in range(4)}) == 1
+    assert "refs/tags/shopset/" in git("for-each-ref", folder=folder / "git" / "shopset-apps.git")
+
+
+def test_the_demo_plays_on_its_own_platform(tmp_path: Path) -> None:
+    check_story(tmp_path / "demo", play(tmp_path / "demo"))
+
+
+@pytest.mark.skipif(not BOUTIQUE.exists(), reason="the real input lies beside the project only where it is developed")
+def test_the_demo_plays_on_a_platform_that_other_people_wrote(tmp_path: Path) -> None:
+    told = play(tmp_path / "demo", "--apps", str(BOUTIQUE / "base"), "--configuration", str(BOUTIQUE / "components"))
+    check_story(tmp_path / "demo", told)
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    command = [sys.executable, "-m", "shopset.cli", "demo", "--dir", str(tmp_path)]
+    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False)
+    assert (done.returncode, "is not empty" in done.stderr) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "",
+        "  labels: {a: b}\n",
+        "  annotations:\n    note: x\n",
+        "  annotations:\n    demo.shopset.dev/release: '1'\n    note: x\n",
+    ],
+)
+@given(value=st.text("abc 0-9.", max_size=9))
+def test_annotating_changes_nothing_else(extra: str, value: str) -> None:
+    before = f"# a list of two\n{DEPLOYMENT.format(extra=extra)}---\n{DEPLOYMENT.format(extra='')}"
+    once = annotate(before, {"release": "2", "degraded": value})
+    documents = list(yaml.safe_load_all(once))
+    annotations = documents[0]["metadata"].pop("annotations")
+    assert annotations.pop("demo.shopset.dev/release") == "2"
+    assert annotations.pop("demo.shopset.dev/degraded") == value
+    expected = list(yaml.safe_load_all(before))
+    kept = expected[0]["metadata"].pop("annotations", {})
+    kept.pop("demo.shopset.dev/release", None)
+    assert (annotations, documents) == (kept, expected)
+    assert "# the one" in once
+    assert annotate(once, {"release": "2", "degraded": value}) == once
+
+
+def test_annotations_in_braces_are_refused() -> None:
+    with pytest.raises(NoDeploymentError, match="braces"):
+        annotate(DEPLOYMENT.format(extra="  annotations: {a: b}\n"), {"release": "2"})
