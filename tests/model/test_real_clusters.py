@@ -1,4 +1,4 @@
-"""The same world with real kustomize and directory clusters: a release climbs, a bad one stops and is rolled back."""
+"""The same world with real kustomize and directory clusters: a release climbs, a bad one stops, a good one is rolled back."""
 
 import os
 from pathlib import Path

@@ -265,6 +265,8 @@ class World:
             made, _ = first.engine.plan()
             if not made.actions and not self._unreached(made):
                 return
+            if not made.actions:
+                self.advance(15)
         if any(_is_stuck(outlook) for outlook in made.outlooks.values()):
             return  # see test_a_mended_branch_lets_a_tier_go_on
         assert not self._unreached(made), (self._unreached(made), made.outlooks, made.conditions)
