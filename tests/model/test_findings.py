@@ -25,9 +25,6 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the oldest verified revision is picked though the branch cannot reach it any more"
-)
 def test_a_mended_branch_lets_a_tier_go_on(world: World) -> None:
     world.stray("apps", "beta")
     world.develop(Behaviour())
@@ -37,9 +34,6 @@ def test_a_mended_branch_lets_a_tier_go_on(world: World) -> None:
     assert plan.outlooks["beta"].pinned == plan.outlooks["dev"].pinned
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the commands commit on top of whatever the ledger has by then, not of what was planned"
-)
 def test_commands_that_are_run_late_do_not_pass_a_hold(world: World) -> None:
     slow, fast = world.processes
     world.develop(Behaviour())
@@ -50,7 +44,6 @@ def test_commands_that_are_run_late_do_not_pass_a_hold(world: World) -> None:
     world.check()
 
 
-@pytest.mark.xfail(strict=True, reason="the rollback writes its own rejection over the one that says what failed")
 def test_a_rollback_keeps_the_rejection(world: World) -> None:
     world.develop(Behaviour(degraded=("beta",)))
     for _ in range(6):
@@ -59,7 +52,6 @@ def test_a_rollback_keeps_the_rejection(world: World) -> None:
     world.check()
 
 
-@pytest.mark.xfail(strict=True, reason="relative paths are quoted, docs/formats.md shows them plain")
 def test_an_overlay_has_the_bytes_of_the_documentation(world: World) -> None:
     fleet = world.fleet()
     renderer = world.processes[0].engine.renderers.versions["v1"]

@@ -15,7 +15,6 @@ from model.repositories import NAMES
 from model.wishes import Member
 from model.worlds import PEOPLE, SOURCES, Process, World
 from shopset.core.release.actions import Identity
-from shopset.core.release.plans import Phase as Progress
 from shopset.core.release.requests import Approve, Hold, Hotfix, Request, Resume, Retry, RollBack
 
 THOROUGH = os.environ.get("SHOPSET_THOROUGH") == "1"
@@ -133,17 +132,15 @@ class ReleaseMachine(RuleBasedStateMachine):
 
     def ask_for(self, request: str, choice: int, person: Identity, crash: int | None) -> None:
         process, tier = self.process(choice), self.tier(choice)
-        outlook = process.engine.plan()[0].outlooks[tier]
-        candidate = outlook.candidate
+        candidate = process.engine.plan()[0].outlooks[tier].candidate
         requests: dict[str, Request] = {
             "hold": Hold(tier=tier, reason="wait"),
             "resume": Resume(tier=tier, reason="go on"),
+            "roll back": RollBack(tier=tier, reason="it is slow"),
             "retry": Retry(tier=tier, reason="once more"),
             "hotfix": Hotfix(tier=tier, reason="it burns"),
             "mend": Hotfix(tier=tier, reason="it diverged", discard=True),
         }
-        if outlook.progress.phase is not Progress.REJECTED:  # see test_a_rollback_keeps_the_rejection
-            requests["roll back"] = RollBack(tier=tier, reason="it is slow")
         if candidate is not None:
             requests["approve"] = Approve(tier=tier, revision=candidate.id, reason="tried it")
             requests["expedite"] = Approve(tier=tier, revision=candidate.id, reason="it burns", expedite=True)

@@ -154,9 +154,11 @@ def roll_back(
     name = hold_name(context, tier, f"rollback-{bad.short}")
     writes = {
         **_pin_write(context, tier, target, "Rollback", str(author), reason),
-        rejection_path(tier.name, bad.id): rejection.dump(),
         hold_path(tier.name, name): _hold(context, tier, author, reason),
     }
+    if not context.observed.ledger.is_rejected(tier.name, bad.id):
+        # A rejection that is there says what failed: the rollback's own reason stands in its pin and its hold.
+        writes[rejection_path(tier.name, bad.id)] = rejection.dump()
     subject = f"{tier.name} goes back to {target.short}: {rejection.message}"
     informed = trailers(tier, target, reason)
     yield PushCommits(

@@ -90,9 +90,11 @@ def _from_below(context: Context, tier: Tier) -> Candidate | None:
     ]
     if not newer:
         return None
-    approved = [revision for revision in newer if not approvals_missing(context, tier, revision)]
+    # What a branch cannot reach any more (it was mended past it) is left to what it can reach; where nothing is, it is told.
+    reachable = [revision for revision in newer if _is_ahead(context, tier, revision)] or newer
+    approved = [revision for revision in reachable if not approvals_missing(context, tier, revision)]
     # Among several, one that people approved goes first: else they would chase a revision that the next one replaces.
-    choice = approved or newer
+    choice = approved or reachable
     picked = choice[0] if tier.spec.promotion.queue == "All" else choice[-1]
     skipped = tuple(revision.id for revision in newer[: newer.index(picked)])
     return Candidate(picked, skipped)
@@ -115,6 +117,16 @@ def _is_behind(context: Context, tier: Tier, revision: Revision) -> bool:
     return any(
         _strictly_behind(context, repository, commit_of(revision, repository), heads.of(repository))
         for repository in SOURCES
+    )
+
+
+def _is_ahead(context: Context, tier: Tier, revision: Revision) -> bool:
+    """Whether the tier's branches can be fast-forwarded to the revision, or are there."""
+    heads = source_heads(context, tier)
+    return all(
+        head is None or head == commit or bool(context.ask(IsAncestor(repository, head, commit)))
+        for repository in SOURCES
+        for head, commit in [(heads.of(repository), commit_of(revision, repository))]
     )
 
 

@@ -43,21 +43,23 @@ def script(actions: Iterable[AnyAction], places: Places) -> str:
     """Return a bash script that does all the actions in their order, from clones in a folder of its own."""
     actions = tuple(actions)
     lines = ["set -euo pipefail", 'cd "$(mktemp -d)"', *_clones(actions, places)]
+    moved: set[str] = set()
     for action in actions:
-        lines += [
-            "",
-            f"# {action.what}",
-            *(f"#   because {reason}" for reason in action.why),
-            *commands(action, places),
-        ]
+        reasons = (f"#   because {reason}" for reason in action.why)
+        lines += ["", f"# {action.what}", *reasons, *commands(action, places, frozenset(moved))]
+        if isinstance(action, PushCommits):
+            moved |= {commit.branch for commit in action.commits}
     return "\n".join(lines) + "\n"
 
 
-def commands(action: AnyAction, places: Places) -> tuple[str, ...]:
-    """Return the commands of one action, to be run beside clones of the repositories (`system`, `apps`, `configuration`)."""
+def commands(action: AnyAction, places: Places, moved: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Return the commands of one action, to be run beside clones of the repositories (`system`, `apps`, `configuration`).
+
+    `moved` has the branches on which earlier commands of the same script committed.
+    """
     match action:
         case PushCommits():
-            return tuple(_push_commits(action))
+            return tuple(_push_commits(action, moved))
         case PushRefs():
             refspecs = " ".join(f"{update.commit}:{update.ref}" for update in action.updates)
             return (f"git -C {action.repository} push -q --atomic origin {refspecs}",)
@@ -85,19 +87,25 @@ def _repository_of(action: AnyAction) -> Repository | None:
             return None
 
 
-def _push_commits(action: PushCommits) -> Iterator[str]:
+def _push_commits(action: PushCommits, moved: frozenset[str]) -> Iterator[str]:
     yield "cd system && git fetch -q origin"
     for commit in action.commits:
+        yield _switch(commit, moved)
         yield from _commit(action, commit)
     yield f"git push -q --atomic origin {' '.join(commit.branch for commit in action.commits)}"
     yield "cd .."
 
 
-def _commit(action: Action, commit: Commit) -> Iterator[str]:
+def _switch(commit: Commit, moved: frozenset[str]) -> str:
+    # On top of exactly what the plan saw: where the branch has moved since, the push must lose.
+    if commit.branch in moved:
+        return f"git switch -q {commit.branch}"
     if commit.parent is None:
-        yield f"git switch -q {commit.branch} 2>/dev/null || git switch -q --orphan {commit.branch}"
-    else:
-        yield f"git switch -q {commit.branch}"
+        return f"git switch -q --orphan {commit.branch}"
+    return f"git switch -q -C {commit.branch} {commit.parent}"
+
+
+def _commit(action: Action, commit: Commit) -> Iterator[str]:
     if commit.deletes:
         yield f"git rm -rqf --ignore-unmatch -- {' '.join(map(shlex.quote, commit.deletes))}"
     for path, content in sorted(commit.writes.items()):
