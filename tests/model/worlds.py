@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -68,8 +68,6 @@ class World:
     now: datetime = START
     components: tuple[str, ...] = ("cart",)
     pushes: int = 0
-    good: dict[str, str] = field(default_factory=dict)
-    """Repository -> what the lowest branch would be if nothing bad were pushed after it."""
 
     def __post_init__(self) -> None:
         create(self.folder)
