@@ -1,3 +1,7 @@
+"""What is refused before a pin."""
+
+from dataclasses import replace
+
 import pytest
 
 from shopset.core.manifests import Build, BuiltObject
@@ -31,6 +35,20 @@ def test_one_cluster_scoped_object_has_one_owner_in_a_cluster() -> None:
     (problem,) = vet(builds, {"a-1": "a", "a-2": "a", "b-1": "b"}, "Tag").problems
     assert "ClusterRole/cart" in problem
     assert "a-1, a-2" in problem
+
+
+def test_a_later_version_of_the_same_kind_is_the_same_object() -> None:
+    beta = replace(ROLE, api_version="rbac.authorization.k8s.io/v1beta1")
+    other = replace(ROLE, api_version="example.com/v1")
+    clusters = {"a-1": "a", "a-2": "a"}
+    assert vet({"a-1": Build(objects=(ROLE,)), "a-2": Build(objects=(beta,))}, clusters, "Tag").problems
+    assert not vet({"a-1": Build(objects=(ROLE,)), "a-2": Build(objects=(other,))}, clusters, "Tag").problems
+
+
+def test_each_shopset_may_bring_its_own_namespace() -> None:
+    # One build stands for all ShopSets of a Configuration, so here both namespaces have the first one's name.
+    build = Build(objects=(BuiltObject("v1", "Namespace", "", "shopset-a-1", "x"),))
+    assert vet({"a-1": build, "a-2": build}, {"a-1": "a", "a-2": "a"}, "Tag").problems == ()
 
 
 def test_the_same_problem_of_several_shopsets_is_told_once() -> None:

@@ -42,7 +42,7 @@ def _clashes(builds: Mapping[str, Build], clusters: Mapping[str, str]) -> Iterat
     """Yield cluster-scoped objects that two ShopSets of one cluster bring: both Applications would fight over them."""
     owners: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for name, build in sorted(builds.items()):
-        for found in build.cluster_scoped:
+        for found in _shared(build):
             owners[clusters[name], _group(found), found.kind, found.name].append(name)
     for (cluster, _, kind, name), names in sorted(owners.items()):
         if len(names) > 1:
@@ -50,6 +50,11 @@ def _clashes(builds: Mapping[str, Build], clusters: Mapping[str, str]) -> Iterat
                 f"{kind}/{name} belongs to the whole cluster {cluster}, and {_some(names)} would both own it: "
                 "take it out of the base, or give each ShopSet a cluster of its own"
             )
+
+
+def _shared(build: Build) -> Iterator[BuiltObject]:
+    """Yield the objects that another ShopSet's would meet: kustomize renames a Namespace to the ShopSet's own."""
+    return (found for found in build.cluster_scoped if (found.kind, _group(found)) != ("Namespace", ""))
 
 
 def _group(found: BuiltObject) -> str:

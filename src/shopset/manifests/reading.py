@@ -2,64 +2,37 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any, Final
-
-import yaml
+from collections.abc import Mapping
+from typing import Any
 
 from shopset.core.manifests import Build, BuiltObject
-
-_CONTAINERS: Final = frozenset({"containers", "initContainers", "ephemeralContainers"})
+from shopset.core.objects import ObjectsError, images_of, name_of, read_objects, write_object
 
 
 def read_build(text: str) -> Build:
     """Return the Build that the manifests make."""
     try:
-        documents = [document for document in yaml.load_all(text, yaml.CSafeLoader) if document is not None]
-    except yaml.YAMLError as error:
-        return Build(problem=f"kustomize built what is no YAML: {error}")
-    odd = [document for document in documents if not _is_object(document)]
-    if odd:
-        return Build(problem=f"kustomize built something that is no Kubernetes object: {str(odd[0])[:80]}")
-    objects = sorted(_object(document) for document in documents)
-    return Build(objects=tuple(objects), images=tuple(sorted(set(_images(documents)))))
+        documents = read_objects(text)
+    except ObjectsError as error:
+        return Build(problem=f"kustomize built what cannot be applied: {error}")
+    images = {image for document in documents for image in images_of(document)}
+    return Build(objects=tuple(sorted(map(_object, documents))), images=tuple(sorted(images)))
 
 
 def split_objects(text: str) -> dict[str, str]:
-    """Return `<namespace>/<kind>/<name>` -> the YAML of each object."""
-    documents = [document for document in yaml.load_all(text, yaml.CSafeLoader) if document is not None]
+    """Return `<namespace>/<kind>/<name>` -> the YAML of each object. Raises ObjectsError."""
     return {
-        f"{found.namespace}/{found.kind}/{found.name}": yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=True)
-        for found, document in ((_object(document), document) for document in documents)
+        f"{found.namespace}/{found.kind}/{found.name}": write_object(document)
+        for found, document in ((_object(document), document) for document in read_objects(text))
     }
 
 
-def _is_object(document: object) -> bool:
-    return (
-        isinstance(document, dict)
-        and all(isinstance(document.get(key), str) for key in ("apiVersion", "kind"))
-        and isinstance(document.get("metadata"), dict)
-    )
-
-
-def _object(document: dict[str, Any]) -> BuiltObject:
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
-    metadata = document["metadata"]
+def _object(document: Mapping[str, Any]) -> BuiltObject:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return BuiltObject(
         document["apiVersion"],
         document["kind"],
-        str(metadata.get("namespace") or ""),
-        str(metadata.get("name") or metadata.get("generateName") or ""),
+        document["metadata"].get("namespace") or "",
+        name_of(document),
         hashlib.sha256(canonical.encode()).hexdigest(),
     )
-
-
-def _images(value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in _CONTAINERS and isinstance(inner, list):
-                yield from (str(each["image"]) for each in inner if isinstance(each, dict) and each.get("image"))
-            yield from _images(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _images(inner)
