@@ -25,6 +25,8 @@ class Build:
     """The result of building one overlay: objects and images, or the problem that stopped it."""
 
     problem: str = ""
+    transient: bool = False
+    """Whether the problem is this machine's, and not the revision's: another try may give something else."""
     objects: tuple[BuiltObject, ...] = ()
     """Sorted."""
     images: tuple[str, ...] = ()

@@ -39,18 +39,21 @@ class CachingBuilder:
 
     def build(self, question: BuildOf) -> Build:
         """Build one overlay. What does not build is a Build with a problem."""
-        text, problem = self.manifests(question)
+        try:
+            text, problem = self.manifests(question)
+        except (ShopsetError, OSError) as error:
+            return Build(problem=str(error), transient=True)
         return Build(problem=problem) if problem else read_build(text)
 
     def manifests(self, question: BuildOf) -> tuple[str, str]:
-        """Return the manifests of one overlay and an empty string, or an empty string and what is wrong."""
-        try:
-            kept = self._folder / "results" / f"{self._key(question)}.yaml"
-            if kept.exists():
-                return kept.read_text(encoding="utf-8"), ""
-            text, problem = self._build(question)
-        except (ShopsetError, OSError) as error:
-            return "", f"the revision cannot be laid out: {error}"
+        """Return the manifests of one overlay and an empty string, or an empty string and what is wrong.
+
+        Raises ShopsetError and OSError where it cannot be tried on this machine.
+        """
+        kept = self._folder / "results" / f"{self._key(question)}.yaml"
+        if kept.exists():
+            return kept.read_text(encoding="utf-8"), ""
+        text, problem = self._build(question)
         if not problem:
             _write(kept, text)
         return text, problem

@@ -130,7 +130,7 @@ class Engine:
         while made.questions:
             observed = observed.with_answers(dict(self._answers(made.questions)))
             made = make(observed)
-        kept = observed.facts.without(GateOver)
+        kept = observed.facts.lasting()
         self._facts = kept if len(kept) <= _MOST_FACTS else Facts()
         return made, observed
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import pygit2
@@ -24,22 +25,25 @@ class Store:
         self.path = path
         self.runner = runner
         self._repository: pygit2.Repository | None = None
+        self._opening = Lock()
         self._refs: dict[str, str] = {}
 
     @property
     def repository(self) -> pygit2.Repository:
         """The local copy's objects. Raises LocalGitError where it can't be opened or made."""
-        if self._repository is None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                fresh = not (self.path / "HEAD").exists()
-                self._repository = (
-                    pygit2.init_repository(str(self.path), bare=True) if fresh else pygit2.Repository(str(self.path))
-                )
-            except (OSError, pygit2.GitError) as error:
-                raise LocalGitError(f"the cache {self.path} cannot be used", str(error)) from error
-            self._refs = self._read_refs()
-        return self._repository
+        with self._opening:
+            return self._repository or self._open()
+
+    def _open(self) -> pygit2.Repository:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = not (self.path / "HEAD").exists()
+            found = pygit2.init_repository(str(self.path), bare=True) if fresh else pygit2.Repository(str(self.path))
+            self._refs = _read_refs(found)
+        except (OSError, pygit2.GitError) as error:
+            raise LocalGitError(f"the cache {self.path} cannot be used", str(error)) from error
+        self._repository = found
+        return found
 
     def refresh(self) -> None:
         """Bring the local copy up to date. Raises UnreachableError, LocalGitError."""
@@ -103,7 +107,7 @@ class Store:
             return
         arguments = ["fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"]
         self.runner.run([*arguments, "--", self.url, *_FETCHED], self.path)
-        self._refs = self._read_refs()
+        self._refs = _read_refs(self.repository)
 
     def _discard(self) -> None:
         self._repository, self._refs = None, {}
@@ -112,13 +116,6 @@ class Store:
     def _known(self) -> dict[str, str]:
         self.repository  # noqa: B018  # opening it reads its refs
         return self._refs
-
-    def _read_refs(self) -> dict[str, str]:
-        found = {}
-        for name in self.repository.listall_references():
-            if name.startswith((_HEADS, "refs/tags/shopset/")):
-                found[name.replace(_HEADS, "refs/heads/", 1)] = str(self.repository.references[name].target)
-        return found
 
     def _remember(self, refs: Mapping[str, str]) -> None:
         for ref, commit in refs.items():
@@ -138,3 +135,11 @@ class Store:
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _read_refs(repository: pygit2.Repository) -> dict[str, str]:
+    found = {}
+    for name in repository.listall_references():
+        if name.startswith((_HEADS, "refs/tags/shopset/")):
+            found[name.replace(_HEADS, "refs/heads/", 1)] = str(repository.references[name].target)
+    return found

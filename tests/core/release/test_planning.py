@@ -544,6 +544,15 @@ class TestSources:
 
 
 class TestBuilds:
+    def test_trouble_of_this_machine_is_no_fault_of_the_revision(self) -> None:
+        world = three_tiers()
+        world.builds = lambda _: Build("no space left on device", transient=True)
+        world.round()
+        assert world.check("dev", "Builds").passed is None
+        world.builds = lambda _: Build()
+        world.round()
+        assert world.pinned("dev") is not None
+
     def test_the_lowest_tier_builds_every_configuration_of_the_fleet(self) -> None:
         world = three_tiers()
         world.plan()
@@ -695,6 +704,15 @@ class TestAdoption:
 
 
 class TestHotfix:
+    def test_a_branch_of_a_tier_that_was_never_pinned_is_mended_too(self) -> None:
+        world = three_tiers()
+        world.push("tier-2")
+        world.rounds(8)
+        assert world.pinned("prod") is None
+        world.ask(Hotfix(tier="prod", reason="a stray commit", discard=True))
+        world.rounds(8)
+        assert world.pinned("prod") == world.pinned("dev")
+
     def test_it_climbs_ahead_of_pending_work_as_a_merge(self) -> None:
         world = three_tiers(dev={"bake": "1h"}, beta={"bake": "1h"})
         world.round()

@@ -95,6 +95,15 @@ class Context:
         return homes
 
     @cached_property
+    def moves(self) -> tuple[tuple[str, str, str], ...]:
+        """ShopSets that do not live where the fleet wants them: (name, where they live, where they are to), sorted."""
+        shopsets = self.fleet.shopsets
+        found = ((name, home) for name, home in self.homes.items() if name in shopsets)
+        return tuple(
+            sorted((name, home, wanted) for name, home in found if (wanted := shopsets[name].spec.tier) != home)
+        )
+
+    @cached_property
     def residents(self) -> dict[str, tuple[str, ...]]:
         """Tier -> its ShopSets, sorted: those of the fleet that live there now (a move comes later, in one push)."""
         found: dict[str, list[str]] = {tier.name: [] for tier in self.fleet.tiers}

@@ -1,25 +1,32 @@
 """A hotfix: a merge at the lowest tier whose tree is the fix's, so that every tier can fast-forward to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from shopset.api import Tier
 from shopset.core.release._context import Context
 from shopset.core.release.actions import ActionKind, AnyAction, Identity, PushMerge, PushRefs, RefUpdate
 from shopset.core.release.observed import IsAncestor, Repository, SameTree
 from shopset.core.release.refusals import RequestRefusedError
-from shopset.core.release.revisions import SHORT, Revision
-from shopset.core.release.sources import SOURCES, commit_of, repository_name, source_heads
+from shopset.core.release.revisions import SHORT
+from shopset.core.release.sources import commit_of, repository_name, source_heads
 
 
 def hotfix(
-    context: Context, tier: Tier, fix: Revision, reason: str, author: Identity, *, discard: bool
+    context: Context,
+    tier: Tier,
+    fixes: Mapping[Repository, str | None],
+    reason: str,
+    author: Identity,
+    *,
+    discard: bool,
 ) -> Iterator[AnyAction]:
-    """Yield what brings the fix to the lowest tier's branches; nothing where it is there already.
+    """Yield what brings the fixes to the lowest tier's branches; nothing where they are there already.
 
     With `discard` the lowest tier keeps its content, and the merge only lets the tier's diverged branch go on.
     """
-    for repository in SOURCES:
-        yield from _bring(context, tier, repository, commit_of(fix, repository), reason, author, discard=discard)
+    for repository, fix in fixes.items():
+        if fix is not None:
+            yield from _bring(context, tier, repository, fix, reason, author, discard=discard)
 
 
 def _bring(

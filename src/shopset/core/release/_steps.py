@@ -253,9 +253,8 @@ def render(context: Context, tiers: Sequence[Tier]) -> Iterator[AnyAction]:
     open_tiers = {tier.name: tier for tier in tiers if context.pinned(tier) and _may_change(context, tier)}
     residents = {name: set(context.residents[name]) for name in open_tiers}
     groups = {name: {name} for name in open_tiers}
-    for name, home in sorted(context.homes.items()):
-        wanted = context.fleet.shopsets[name].spec.tier if name in context.fleet.shopsets else home
-        if wanted != home and wanted in open_tiers and home in open_tiers:
+    for name, home, wanted in context.moves:
+        if wanted in open_tiers and home in open_tiers:
             residents[home].discard(name)
             residents[wanted].add(name)
             joined = groups[home] | groups[wanted]
@@ -324,9 +323,9 @@ def deliver(context: Context, tier: Tier) -> Iterator[AnyAction]:
 def prune(context: Context) -> Iterator[AnyAction]:
     """Delete the Applications of ShopSets that neither the fleet nor a tier's branch has any more."""
     rendered = {name for head in context.observed.tiers.values() for name in head.overlays}
-    for name, found in sorted(context.observed.applications.items()):
-        if name not in context.fleet.shopsets and name not in rendered:
-            yield _delete(context, found, f"the fleet has no ShopSet {name} any more")
+    applications = context.observed.applications
+    for name in sorted(applications.keys() - context.fleet.shopsets.keys() - rendered):
+        yield _delete(context, applications[name], f"the fleet has no ShopSet {name} any more")
 
 
 def hold_name(context: Context, tier: Tier, stem: str) -> str:

@@ -57,16 +57,18 @@ def fleet_conditions(context: Context) -> Iterator[Condition]:
         yield Condition(f"Cluster/{cluster}", "Observed", trouble.reason, trouble.message)
     for cluster, record in sorted(context.observed.ledger.clusters.items()):
         yield Condition(f"Cluster/{cluster}", "Ready", record.state, f"{record.reason} ({record.by})", "Warning")
-    for name, found in sorted(context.observed.applications.items()):
+    applications = context.observed.applications
+    for name in sorted(name for name, found in applications.items() if found.sync_error or found.health == "Degraded"):
+        found = applications[name]
         if found.sync_error:
             yield Condition(f"ShopSet/{name}", "Synced", "SyncFailed", found.sync_error)
-        elif found.health == "Degraded":
+        else:
             yield Condition(f"ShopSet/{name}", "Healthy", "Degraded", found.message)
-    for name, home in sorted(context.homes.items()):
-        wanted = context.fleet.shopsets[name].spec.tier if name in context.fleet.shopsets else home
-        if wanted != home:
-            message = f"{name} moves from {home} to {wanted} when both tiers have a pin and neither is frozen, held or releasing"
-            yield Condition(f"ShopSet/{name}", "Placed", "TierChanges", message, "Info")
+    for name, home, wanted in context.moves:
+        message = (
+            f"{name} moves from {home} to {wanted} when both tiers have a pin and neither is frozen, held or releasing"
+        )
+        yield Condition(f"ShopSet/{name}", "Placed", "TierChanges", message, "Info")
 
 
 def _lost_branch(context: Context, tier: Tier) -> Condition | None:

@@ -170,6 +170,10 @@ class GateReading:
 Answer = bool | str | Components | Build | GateReading
 
 
+def _lasts(question: Question, answer: Answer) -> bool:
+    return not isinstance(question, GateOver) and not (isinstance(answer, Build) and answer.transient)
+
+
 class Facts:
     """Answers about things that do not change: commits, trees, the past. Never changed, only extended into a new one."""
 
@@ -193,11 +197,9 @@ class Facts:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def without(self, kind: type[Question]) -> Self:
-        """Return these facts less the answers to one kind of question."""
-        return type(self)(
-            {question: answer for question, answer in self._answers.items() if not isinstance(question, kind)}
-        )
+    def lasting(self) -> Self:
+        """Return the facts that will be true in the next round too."""
+        return type(self)({question: answer for question, answer in self._answers.items() if _lasts(question, answer)})
 
     def extended(self, answers: Mapping[Question, Answer]) -> Self:
         """Return these facts and more."""

@@ -40,6 +40,9 @@ def _check(context: Context, tier: Tier, revision: Revision, own: Sequence[str],
         return Check("Builds", None, f"renderer {revision.renderer} is not part of this release of shopset")
     builds = builds_of(context, names, revision, components.names)
     ready = {name: build for name, build in builds.items() if build is not None}
+    for name, build in ready.items():
+        if build.transient:
+            return Check("Builds", None, f"{name} could not be built at {revision.short} here: {build.problem}")
     if len(ready) < len(builds):
         return Check("Builds", None, f"{len(builds) - len(ready)} ShopSets are still to be built at {revision.short}")
     mine = set(own)

@@ -19,7 +19,7 @@ from shopset.core.release._steps import (
 from shopset.core.release.actions import ActionKind, AnyAction, Identity, PushCommits
 from shopset.core.release.conditions import obstacle
 from shopset.core.release.entry import standing_checks
-from shopset.core.release.observed import Observed
+from shopset.core.release.observed import Observed, Repository
 from shopset.core.release.plans import Plan
 from shopset.core.release.records import (
     ApprovalRecord,
@@ -312,17 +312,20 @@ def _adopt(context: Context, tier: Tier, request: Adopt, author: Identity) -> It
 
 def _hotfix(context: Context, tier: Tier, request: Hotfix, author: Identity) -> Iterator[AnyAction]:
     pinned, lowest = context.pinned(tier), context.fleet.tiers[0]
-    if pinned is None:
-        raise RequestRefusedError(f"{tier.name} has nothing pinned that a fix could be based on")
+    if pinned is None and not request.discard:
+        raise RequestRefusedError(
+            f"{tier.name} has nothing pinned that a fix could be based on: --discard mends its branches"
+        )
     if tier.name == lowest.name:
         raise RequestRefusedError(f"{tier.name} is the lowest tier: push the fix to its branch, it is taken at once")
     heads = source_heads(context, tier)
-    fix = Revision(
-        request.apps or heads.apps or pinned.apps,
-        request.configuration or heads.configuration or pinned.configuration,
-        pinned.renderer,
-    )
-    yield from hotfix(context, tier, fix, request.reason, author, discard=request.discard)
+    fixes = {
+        Repository.APPS: request.apps or heads.apps or (pinned.apps if pinned else None),
+        Repository.CONFIGURATION: request.configuration
+        or heads.configuration
+        or (pinned.configuration if pinned else None),
+    }
+    yield from hotfix(context, tier, fixes, request.reason, author, discard=request.discard)
     if context.questions or request.discard:
         return
     merged = source_heads(context, lowest).offer(context.renderers.current)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from shopset.core.errors import ShopsetError
@@ -18,6 +19,7 @@ class MalformedRevisionError(ShopsetError):
     """A revision.yaml that is not exactly its three lines."""
 
 
+@lru_cache(maxsize=1 << 17)
 def blob_id(content: bytes) -> str:
     """Return the object id that `git hash-object` gives `content`."""
     return hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()

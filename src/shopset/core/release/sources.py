@@ -125,7 +125,8 @@ def _check_forward(context: Context, tier: Tier, repository: Repository, head: s
     lower = context.fleet.lower(tier.name)
     below = lower.name if lower else tier.name
     detail = f"{name}@{branch} ({head[:SHORT]}) has commits that {below} did not verify, so it cannot be fast-forwarded to {wanted[:SHORT]}"
-    return Check("SourceDiverged", False, detail, f"shopctl release hotfix {tier.name}")
+    mend = "" if context.pinned(tier) else " --discard"
+    return Check("SourceDiverged", False, detail, f"shopctl release hotfix {tier.name}{mend}")
 
 
 def _url(context: Context, repository: Repository) -> str:

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, Generic, TypeVar
 
 from shopset.api import Cluster, Platform, ShopSet, Tier, format_duration, repository_folder
 from shopset.api.platforms import ArgoCd
 from shopset.core.fleets import Fleet
 from shopset.core.rendering._scalars import scalar
 
+_Kind = TypeVar("_Kind", Platform, Tier, Cluster)
 _HEADER: Final = "# Written by shopset (renderer v1). Change the fleet or the base instead.\n"
+_KEPT: Final = 1 << 17
+"""Rendered files that are kept: a plan renders the whole fleet, and the next one the same again."""
 
 
 class RendererV1:
@@ -28,31 +31,23 @@ class RendererV1:
     def overlay(self, fleet: Fleet, tier: Tier, shopset: ShopSet, components: Sequence[str]) -> bytes:
         """Return the kustomization of one ShopSet."""
         path = fleet.configurations[shopset.spec.configuration].spec.path
-        return _overlay(tier.metadata.name, path, tuple(components)).fill(fleet, shopset.metadata.name)
+        return _overlay(
+            tier.metadata.name, path, tuple(components), fleet.namespace(shopset.metadata.name), shopset.metadata.name
+        )
 
     def application(self, fleet: Fleet, tier: Tier, shopset: ShopSet) -> bytes:
         """Return the Argo CD Application of one ShopSet."""
         cluster = fleet.clusters[shopset.spec.cluster]
-        return _application(_Same(fleet.platform), _Same(tier), _Same(cluster)).fill(fleet, shopset.metadata.name)
+        return _application(_Same(fleet.platform), _Same(tier), _Same(cluster), shopset.metadata.name)
 
 
-class _Template(NamedTuple):
-    """Text in which everything is filled in but what belongs to one ShopSet: its name is all that differs."""
-
-    text: str
-
-    def fill(self, fleet: Fleet, name: str) -> bytes:
-        text = self.text.replace("\0path", name).replace("\0namespace", scalar(fleet.namespace(name)))
-        return text.replace("\0application", scalar(fleet.application(name))).replace("\0name", scalar(name)).encode()
-
-
-class _Same:
+class _Same(Generic[_Kind]):
     """An immutable resource as a key of a cache: by identity, which costs the same however large it is."""
 
     __slots__ = ("resource",)
 
-    def __init__(self, resource: Platform | Tier | Cluster) -> None:
-        self.resource = resource
+    def __init__(self, resource: _Kind) -> None:
+        self.resource: _Kind = resource
 
     def __hash__(self) -> int:
         return id(self.resource)
@@ -61,16 +56,33 @@ class _Same:
         return isinstance(other, _Same) and self.resource is other.resource
 
 
+@lru_cache(maxsize=_KEPT)
+def _overlay(tier: str, path: str, components: tuple[str, ...], namespace: str, name: str) -> bytes:
+    return (_overlay_template(tier, path, components) % {"namespace": scalar(namespace), "name": scalar(name)}).encode()
+
+
+@lru_cache(maxsize=_KEPT)
+def _application(platform: _Same[Platform], tier: _Same[Tier], cluster: _Same[Cluster], name: str) -> bytes:
+    prefixes = platform.resource.spec.prefixes
+    filled = {
+        "namespace": scalar(f"{prefixes.namespace}{name}"),
+        "name": scalar(name),
+        "path": name,
+        "application": scalar(f"{platform.resource.application_prefix}{name}"),
+    }
+    return (_application_template(platform, tier, cluster) % filled).encode()
+
+
 @lru_cache(maxsize=4096)
-def _overlay(tier: str, path: str, components: tuple[str, ...]) -> _Template:
-    resources = "".join(f"- {scalar(f'../../base/{name}'.rstrip('/'))}\n" for name in components)
-    return _Template(
+def _overlay_template(tier: str, path: str, components: tuple[str, ...]) -> str:
+    resources = "".join(f"- {_fixed(f'../../base/{name}'.rstrip('/'))}\n" for name in components)
+    return (
         f"{_HEADER}"
         "apiVersion: kustomize.config.k8s.io/v1beta1\n"
         "kind: Kustomization\n"
-        "namespace: \0namespace\n"
+        "namespace: %(namespace)s\n"
         f"resources:\n{resources}"
-        f"components:\n- {scalar(f'../../configuration/{path}')}\n"
+        f"components:\n- {_fixed(f'../../configuration/{path}')}\n"
         "labels:\n"
         "- pairs:\n"
         f"{_labels(tier, '    ')}"
@@ -79,45 +91,43 @@ def _overlay(tier: str, path: str, components: tuple[str, ...]) -> _Template:
 
 
 @lru_cache(maxsize=4096)
-def _application(platform_key: _Same, tier_key: _Same, cluster_key: _Same) -> _Template:
+def _application_template(platform_key: _Same[Platform], tier_key: _Same[Tier], cluster_key: _Same[Cluster]) -> str:
     platform, tier, cluster = platform_key.resource, tier_key.resource, cluster_key.resource
-    if not (isinstance(platform, Platform) and isinstance(tier, Tier) and isinstance(cluster, Cluster)):
-        raise TypeError(platform, tier, cluster)
     argocd = platform.spec.delivery.argocd or ArgoCd()
-    destination = "".join(f"    {key}: {scalar(value)}\n" for key, value in cluster.destination.items())
-    return _Template(
+    destination = "".join(f"    {key}: {_fixed(value)}\n" for key, value in cluster.destination.items())
+    return (
         f"{_HEADER}"
         "apiVersion: argoproj.io/v1alpha1\n"
         "kind: Application\n"
         "metadata:\n"
-        f"  name: \0application\n"
-        f"  namespace: {scalar(argocd.namespace)}\n"
+        f"  name: %(application)s\n"
+        f"  namespace: {_fixed(argocd.namespace)}\n"
         "  labels:\n"
         f"{_labels(tier.metadata.name, '    ')}"
         "  annotations:\n"
-        "    argocd.argoproj.io/manifest-generate-paths: /overlays/\0path;/base;/configuration\n"
+        "    argocd.argoproj.io/manifest-generate-paths: /overlays/%(path)s;/base;/configuration\n"
         "  finalizers:\n"
         "  - resources-finalizer.argocd.argoproj.io\n"
         "spec:\n"
-        f"  project: {scalar(argocd.project)}\n"
+        f"  project: {_fixed(argocd.project)}\n"
         "  source:\n"
-        f"    repoURL: {scalar(platform.spec.repositories.system)}\n"
+        f"    repoURL: {_fixed(platform.spec.repositories.system)}\n"
         f"    targetRevision: tier-{tier.spec.level}\n"
-        "    path: overlays/\0path\n"
+        "    path: overlays/%(path)s\n"
         "  destination:\n"
         f"{destination}"
-        "    namespace: \0namespace\n"
+        "    namespace: %(namespace)s\n"
         f"{_sync_policy(argocd)}"
     )
 
 
 def _labels(tier: str, indent: str) -> str:
-    pairs = ("app.kubernetes.io/part-of: shopset", "shopset.dev/shopset: \0name", f"shopset.dev/tier: {scalar(tier)}")
+    pairs = ("app.kubernetes.io/part-of: shopset", "shopset.dev/shopset: %(name)s", f"shopset.dev/tier: {_fixed(tier)}")
     return "".join(f"{indent}{pair}\n" for pair in pairs)
 
 
 def _sync_policy(argocd: ArgoCd) -> str:
-    options = "".join(f"    - {scalar(option)}\n" for option in ("CreateNamespace=true", *argocd.sync_options))
+    options = "".join(f"    - {_fixed(option)}\n" for option in ("CreateNamespace=true", *argocd.sync_options))
     backoff = argocd.retry.backoff
     return (
         "  syncPolicy:\n"
@@ -132,3 +142,8 @@ def _sync_policy(argocd: ArgoCd) -> str:
         f"        factor: {backoff.factor}\n"
         f"        maxDuration: {format_duration(backoff.max_duration)}\n"
     )
+
+
+def _fixed(text: str) -> str:
+    """Return a scalar as it stands in a template, which is filled by `%`."""
+    return scalar(text).replace("%", "%%")
