@@ -9,6 +9,9 @@ from shopset.core.release.requests import RequestRefusedError
 from shopset.engine import TooManyRacesError
 from shopset.gitops import LostRaceError, RefusedError, UnreachableError
 
+_SHOWN = 10
+"""Diagnostics that are shown of a fleet with many."""
+
 _CODES: tuple[tuple[type[ShopsetError], int], ...] = (
     (InvalidFleetError, exits.INVALID_FLEET),
     (RequestRefusedError, exits.REFUSED),
@@ -22,9 +25,14 @@ _CODES: tuple[tuple[type[ShopsetError], int], ...] = (
 def explain(error: Exception) -> int:
     """Write what is wrong to standard error, and return the exit code."""
     if isinstance(error, InvalidFleetError):
-        for diagnostic in error.reading.diagnostics:
+        found = error.reading.diagnostics
+        for diagnostic in found[:_SHOWN]:
             sys.stderr.write(f"{diagnostic.render()}\n")
-        sys.stderr.write(f"error: the fleet has {error.reading.errors} errors. Nothing was written.\n")
+        more = f" (shopctl validate shows all {len(found)})" if len(found) > _SHOWN else ""
+        number = error.reading.errors
+        sys.stderr.write(
+            f"error: the fleet has {number} error{'s' if number > 1 else ''}{more}. Nothing was written.\n"
+        )
     elif isinstance(error, ShopsetError):
         sys.stderr.write(f"error: {error}\n")
     elif isinstance(error, OSError):

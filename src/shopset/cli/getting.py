@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 import yaml
@@ -13,7 +14,7 @@ from shopset.cli.kinds import RESOURCES, UnknownKindError, resolve_kind
 from shopset.cli.printing import Output, Printer, ago, rows_as_dicts
 from shopset.cli.releases import describer, release_table
 from shopset.cli.settings import Settings
-from shopset.cli.wiring import Workplace, load_fleet, open_workplace
+from shopset.cli.wiring import Workplace, connect, load_fleet
 from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Plan
 from shopset.core.release.revisions import SHORT
@@ -81,30 +82,23 @@ def describe(settings: Settings, kind: str, name: str) -> int:
 
 
 class _Seen:
-    """What a view needs, observed when it is asked for."""
+    """What a view needs, observed and planned only when it is asked for."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.fleet, self.reading = load_fleet(settings)
-        self._observation: tuple[Workplace, Plan, Observed] | None = None
 
-    def _observe(self) -> tuple[Workplace, Plan, Observed]:
-        if self._observation is None:
-            workplace = open_workplace(self._settings)
-            self._observation = (workplace, *workplace.engine.plan())
-        return self._observation
-
-    @property
+    @cached_property
     def workplace(self) -> Workplace:
-        return self._observe()[0]
+        return connect(self._settings, self.fleet)
 
-    @property
-    def plan(self) -> Plan:
-        return self._observe()[1]
-
-    @property
+    @cached_property
     def observed(self) -> Observed:
-        return self._observe()[2]
+        return self.workplace.engine.observe()
+
+    @cached_property
+    def plan(self) -> Plan:
+        return self.workplace.engine.plan()[0]
 
     @property
     def now(self) -> datetime:

@@ -61,8 +61,12 @@ def load_fleet(settings: Settings) -> tuple[Fleet, Reading]:
 
 
 def open_workplace(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Workplace:
-    """Read the fleet and connect everything. Raises InvalidFleetError, KustomizeMissingError."""
-    fleet, _ = load_fleet(settings)
+    """Read the fleet and connect everything. Raises InvalidFleetError, and as connect."""
+    return connect(settings, load_fleet(settings)[0], clock)
+
+
+def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = utc_now) -> Workplace:
+    """Connect everything to a fleet. Raises DeliveryMissingError, KustomizeMissingError."""
     directory = fleet.platform.spec.delivery.directory
     if directory is None:
         message = "delivery.argocd is not driven from a folder yet: set spec.delivery.directory of the Platform"
