@@ -1,0 +1,122 @@
+"""The engine: what fails is told and left for later, what was lost to others is planned anew, what crashed goes on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from shopset.core.release.actions import AnyAction, PushCommits
+from shopset.core.release.requests import Hold, Resume
+from shopset.engine import TooManyRacesError, Watching, converge
+from shopset.gitops import LostRaceError, UnreachableError
+from support.worlds import YAMADA, World, workplace_of
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_crash_after_any_step_leaves_a_state_from_which_the_next_run_finishes(tmp_path: Path) -> None:
+    steps = 0
+    while True:
+        world, left = World(tmp_path / str(steps)), steps
+
+        def started(_: AnyAction) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Crash
+
+        crashed = False
+        world.workplace.clusters.reconcile()
+        try:
+            for _ in converge(world.workplace.engine, Watching(lambda _: None, started)):
+                pass
+        except Crash:
+            crashed = True
+        # Another process goes on, with nothing but the repositories.
+        world.workplace = workplace_of(world)
+        world.climb("beta")
+        if not crashed:
+            assert steps > 3
+            return
+        steps += 1
+
+
+def test_two_engines_on_the_same_remotes_do_every_step_once(world: World) -> None:
+    other = workplace_of(world)
+    for _ in range(30):
+        first, _ = world.workplace.engine.plan()
+        second, _ = other.engine.plan()
+        assert not world.workplace.engine.act(first.actions).failures
+        assert not other.engine.act(second.actions).failures
+        world.step()
+    observed = world.plan()[1]
+    assert [len(pins) for pins in observed.ledger.pins.values()] == [1, 1, 1]
+    assert observed.ledger.malformed == ()
+
+
+def test_a_hold_that_came_in_between_makes_the_pin_lose(world: World) -> None:
+    world.climb()
+    world.annotate(release="2")
+    stale, _ = world.workplace.engine.plan()
+    assert any(isinstance(action, PushCommits) for action in stale.actions)
+    other = workplace_of(world)
+    made, _ = other.engine.respond(Hold(tier="dev", reason="stop"), YAMADA)
+    other.engine.act(made.actions)
+    outcome = world.workplace.engine.act(stale.actions)
+    assert outcome.lost_race is not None
+    fresh, observed = world.workplace.engine.plan()
+    assert not fresh.actions
+    revision = observed.tiers["dev"].revision
+    assert revision is not None
+    assert revision.apps != world.head("apps", "tier-0")
+    world.ask(Resume(tier="dev", reason="go on"))
+    world.climb("dev")
+
+
+def test_what_fails_on_one_tier_does_not_stop_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.climb("dev")
+    git = world.workplace.remotes
+    push_commits = git.push_commits
+
+    def failing(action: PushCommits, parents: Mapping[str, str | None]) -> dict[str, str]:
+        if action.tier == "dev":
+            message = "shopset-system does not answer"
+            raise UnreachableError(message, "")
+        return push_commits(action, parents)
+
+    world.annotate(release="2")
+    monkeypatch.setattr(git, "push_commits", failing)
+    plan, _ = world.plan()
+    outcome = world.workplace.engine.act(plan.actions)
+    assert {failure.action.tier for failure in outcome.failures} == {"dev"}
+    monkeypatch.undo()
+    world.climb("beta")
+
+
+def test_races_are_bounded_and_the_pauses_grow(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(action: PushCommits, parents: Mapping[str, str | None]) -> dict[str, str]:
+        del action, parents
+        message = "shopset-system had moved on"
+        raise LostRaceError(message, "")
+
+    monkeypatch.setattr(world.workplace.remotes, "push_commits", lose)
+    pauses: list[float] = []
+    with pytest.raises(TooManyRacesError, match="Nothing was lost"):
+        list(converge(world.workplace.engine, Watching(pauses.append)))
+    assert pauses == sorted(pauses)
+    assert len(pauses) == 7
+    assert sum(pauses) < 10
+
+
+def test_an_unchanged_world_asks_nothing_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.climb()
+    world.plan()
+    monkeypatch.setattr(world.workplace.remotes, "answer", lambda question: pytest.fail(f"asked again: {question}"))
+    assert not world.plan()[0].actions
