@@ -121,10 +121,12 @@ def test_a_repository_that_is_away_is_unknown_and_comes_back(world: World) -> No
     assert git("rev-parse", "tier-0", folder=world.repository("system"))
 
 
-def test_a_base_that_only_breaks_in_a_cluster_is_degraded_with_the_reason(world: World) -> None:
+def test_a_base_that_only_breaks_in_a_cluster_is_degraded_with_the_reason(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.climb("dev")
     before = world.workplace.clusters.observe()[0]["c-1"]
-    world.workplace.clusters._build = lambda _: ("", "kustomize build failed: no such patch")  # type: ignore[method-assign]
+    monkeypatch.setattr(world.workplace.clusters, "_build", lambda _: ("", "kustomize build failed: no such patch"))
     world.annotate(release="2")
     world.step()
     world.workplace.clusters.reconcile()

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shopset.cli.scaffolding import Layout
 from shopset.directory.documents import read_documents
 from shopset.directory.fleets import read_fleet
-from support.worlds import COPIES, TIERS, Layout
+from support.worlds import COPIES, TIERS
 
 TIER = "apiVersion: shopset.dev/v1alpha1\nkind: Tier\nmetadata:\n  name: qa\nspec:\n  level: 7\n"
 

@@ -90,11 +90,16 @@ def test_a_program_without_end_is_stopped(tmp_path: Path, overlay: Path, monkeyp
     ("script", "problem"),
     [
         ("exit 1", "kustomize build failed: it said nothing"),
-        ("printf 'Warning: old\\nError: git failed\\n: exit 128\\n' >&2; exit 1", "kustomize build failed: git failed : exit 128"),
+        (
+            "printf 'Warning: old\\nError: git failed\\n: exit 128\\n' >&2; exit 1",
+            "kustomize build failed: git failed : exit 128",
+        ),
         ("printf '\\377' >&2; exit 1", "kustomize build failed: \N{REPLACEMENT CHARACTER}"),
     ],
 )
-def test_what_a_program_says_is_told_from_its_error_on(tmp_path: Path, overlay: Path, script: str, problem: str) -> None:
+def test_what_a_program_says_is_told_from_its_error_on(
+    tmp_path: Path, overlay: Path, script: str, problem: str
+) -> None:
     assert pretend(tmp_path, script).build(overlay) == ("", problem)
 
 

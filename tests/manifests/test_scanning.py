@@ -168,7 +168,9 @@ def test_bytes_that_are_no_text_are_told(root: Path) -> None:
     assert "cannot be read" in problem_of(root)
 
 
-@pytest.mark.parametrize("text", ["resources: x", "resources: {a: b}", "resources: [[x], 1, null]", "patches: [1, [x]]"])
+@pytest.mark.parametrize(
+    "text", ["resources: x", "resources: {a: b}", "resources: [[x], 1, null]", "patches: [1, [x]]"]
+)
 def test_odd_shapes_are_left_to_kustomize(root: Path, text: str) -> None:
     write(root, "base/kustomization.yaml", text)
     assert problem_of(root) == ""

@@ -33,7 +33,7 @@ def render(case: str) -> dict[str, bytes]:
     assert fleet is not None
     components = tuple((GOLDEN / case / "components").read_text().split("\n")[:-1])
     renderer = RENDERERS.versions["v1"]
-    files = {}
+    files: dict[str, bytes] = {}
     for tier in fleet.tiers:
         files |= {f"{tier.name}{path}": text for path, text in renderer.tier_files(fleet.platform, tier).items()}
         for shopset in fleet.members(tier.name):
