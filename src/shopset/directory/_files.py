@@ -11,8 +11,14 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old or the new one. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        file.write(content)
-    Path(file.name).replace(path)
+        fresh = Path(file.name)
+        try:
+            file.write(content)
+            file.flush()
+            fresh.replace(path)
+        except OSError:
+            fresh.unlink()
+            raise
 
 
 @contextmanager

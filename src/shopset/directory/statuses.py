@@ -5,24 +5,11 @@ from pathlib import Path
 from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from shopset.core.release.observed import Health, Sync
 from shopset.directory._files import write_file
-
-
-class Simulation(BaseModel):
-    """What the demo's annotations on one Deployment ask a directory cluster to pretend."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    degraded: bool = False
-    message: str = ""
-    after: float = 0.0
-    """Seconds from the sync until it is Degraded."""
-    starting: float = 0.0
-    """Seconds from the sync during which it is Progressing."""
+from shopset.directory.simulations import Simulation
 
 
 class Status(BaseModel):
@@ -33,11 +20,15 @@ class Status(BaseModel):
     shopset: str
     application: str
     sync: Sync = "OutOfSync"
+    trouble: str = ""
+    """Why the repositories could not be compared with what runs; what runs goes on."""
     commit: str | None = None
     overlay: str | None = None
     gitlinks: dict[str, str] = {}
     synced_at: datetime | None = None
     sync_error: str = ""
+    failed_at: datetime | None = None
+    """When the sync with `sync_error` was tried."""
     health: Health = "Missing"
     health_since: datetime | None = None
     message: str = ""
@@ -51,7 +42,7 @@ class Status(BaseModel):
         """Read a status; None where there is none, or what is there is damaged: it is found out again."""
         try:
             return cls.model_validate(yaml.load(path.read_bytes(), yaml.CSafeLoader))
-        except (OSError, yaml.YAMLError, ValidationError):
+        except (OSError, ValueError, yaml.YAMLError):
             return None
 
     def write(self, path: Path) -> None:
@@ -60,13 +51,17 @@ class Status(BaseModel):
         if not path.exists() or path.read_bytes() != content:
             write_file(path, content)
 
+    def changed(self, **changes: object) -> Self:
+        """Return the status with other values."""
+        return self.model_copy(update=changes)
+
     def judged(self, now: datetime) -> Self:
         """Return the status with its health at a time. `health_since` moves only when the health changes."""
         health, message = self._health(now)
         if (health, message) == (self.health, self.message):
             return self
         since = self.health_since if health == self.health else now.astimezone(UTC)
-        return self.model_copy(update={"health": health, "message": message, "health_since": since})
+        return self.changed(health=health, message=message, health_since=since)
 
     def _health(self, now: datetime) -> tuple[Health, str]:
         if self.sync_error:
@@ -76,7 +71,8 @@ class Status(BaseModel):
         age = (now - self.synced_at).total_seconds()
         for simulation in self.simulations:
             if simulation.degraded and age >= simulation.after:
-                return "Degraded", f"Deployment/{simulation.name}: {simulation.message}"
+                return "Degraded", f"{simulation.label}: {simulation.message}"
+        for simulation in self.simulations:
             if age < simulation.starting:
-                return "Progressing", f"Deployment/{simulation.name} is starting"
+                return "Progressing", f"{simulation.label} is starting"
         return "Healthy", ""
