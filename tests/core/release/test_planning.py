@@ -668,6 +668,23 @@ class TestRenderers:
         assert not made.actions
         assert "RendererUnknown" in reasons(made, "Tier/prod")
 
+    def test_also_where_only_one_tier_needs_it(self) -> None:
+        world = three_tiers(prod={"mode": "Manual"})
+        world.renderers = Renderers({"v1": RENDERERS.versions["v1"]}, "v1")
+        world.rounds(8)
+        candidate = world.plan().outlooks["prod"].candidate
+        assert candidate is not None
+        world.ask(Approve(tier="prod", revision=candidate.id, reason="tested"))
+        world.rounds(3)
+        world.renderers = Renderers({"v1": RENDERERS.versions["v1"], "v2": _Louder()}, "v2")
+        world.rounds(6)
+        world.renderers = Renderers({"v2": _Louder(), "v3": _Louder()}, "v3")
+        world.push()
+        made = world.plan()
+        assert not made.actions
+        assert "RendererUnknown" in reasons(made, "Tier/prod")
+        assert "RendererUnknown" not in reasons(made, "Tier/dev")
+
 
 class _Louder:
     """A renderer that writes other bytes."""

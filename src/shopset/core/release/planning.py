@@ -77,7 +77,11 @@ def _look(context: Context, found: _Round, tier: Tier) -> None:
 
 
 def _actions(context: Context, found: _Round) -> Iterator[AnyAction]:
-    workable = [tier for tier in context.fleet.tiers if not obstacle(context, tier)]
+    obstacles = {tier.name: obstacle(context, tier) for tier in context.fleet.tiers}
+    if any(each is not None and each.reason == "RendererUnknown" for each in obstacles.values()):
+        # This release of shopset is not the one for this fleet: it does nothing at all, rather than half of it.
+        return
+    workable = [tier for tier in context.fleet.tiers if obstacles[tier.name] is None]
     pinning = {tier.name for tier in workable if found.outlooks[tier.name].admitted}
     yield from _steps.record_tiers(context)
     for tier in workable:
