@@ -8,6 +8,7 @@ import pytest
 
 from shopset.core.release.observed import ObservedApplication
 from shopset.directory.clusters import DirectoryClusters, DirectoryError
+from shopset.manifests import KustomizeStoppedError
 from support.worlds import ENVIRONMENT, git
 
 CART = "apiVersion: v1\nkind: Service\nmetadata: {name: cart, namespace: shopset-a-1}\n"
@@ -21,7 +22,7 @@ class Cluster:
         self.folder, self.repository = folder / "clusters", folder / "system"
         self.now = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
         self.built = (CART, "")
-        self.builds = 0
+        self.builds, self.stopped = 0, ""
         git("init", "--quiet", "--initial-branch=tier-0", str(self.repository))
         self.release("1")
         self.clusters = DirectoryClusters(self.folder, ("a", "b"), self.build, lambda: self.now, ENVIRONMENT)
@@ -30,6 +31,8 @@ class Cluster:
 
     def build(self, folder: Path) -> tuple[str, str]:
         self.builds += 1
+        if self.stopped:
+            raise KustomizeStoppedError(self.stopped)
         text, problem = self.built
         return text.replace("shopset-a-1", f"shopset-{folder.name}"), problem
 
@@ -118,6 +121,17 @@ def test_a_repository_that_is_away_changes_nothing_but_what_is_known(cluster: Cl
     away.rename(cluster.repository)
     assert cluster.step(5) == before
     assert cluster.builds == 2
+
+
+def test_a_build_that_cannot_be_tried_is_no_failure_and_tried_again(cluster: Cluster) -> None:
+    before = cluster.step()
+    cluster.release("2")
+    cluster.stopped = "no memory"
+    during = cluster.step(1)
+    assert (during.sync, during.health, during.message) == ("Unknown", "Healthy", "no memory")
+    assert (during.sync_error, during.commit) == ("", before.commit)
+    cluster.stopped = ""
+    assert cluster.step(1).sync == "Synced"
 
 
 def test_an_object_that_someone_removed_comes_back(cluster: Cluster) -> None:

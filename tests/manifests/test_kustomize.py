@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shopset.manifests import Kustomize, KustomizeMissingError, find_kustomize, kustomize
+from shopset.manifests import Kustomize, KustomizeMissingError, KustomizeStoppedError, find_kustomize, kustomize
 
 ENVIRONMENT = dict(os.environ)
 NAMED = os.environ.get("SHOPSET_KUSTOMIZE")
@@ -107,10 +107,18 @@ def test_a_long_complaint_is_cut(tmp_path: Path, overlay: Path) -> None:
     assert len(pretend(tmp_path, "yes | head -c 100000 >&2; exit 1").build(overlay)[1]) < 1100
 
 
-def test_a_program_that_went_away_is_a_problem(tmp_path: Path, overlay: Path) -> None:
-    gone = pretend(tmp_path, "exit 0")
+def test_a_program_that_does_not_run_to_its_end_says_nothing_of_the_base(tmp_path: Path, overlay: Path) -> None:
+    gone = pretend(tmp_path, "kill -9 $$")
+    with pytest.raises(KustomizeStoppedError, match="killed by SIGKILL"):
+        gone.build(overlay)
     (tmp_path / "program").unlink()
-    assert "cannot be run" in gone.build(overlay)[1]
+    with pytest.raises(KustomizeStoppedError, match="cannot be run"):
+        gone.build(overlay)
+
+
+def test_a_version_that_is_not_told_is_none(tmp_path: Path) -> None:
+    with pytest.raises(KustomizeStoppedError, match="no such verb"):
+        _ = pretend(tmp_path, "echo 'Error: no such verb' >&2; exit 1").version
 
 
 def test_a_named_program_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from shopset.core.errors import ShopsetError
+
 _OPTIONS: Final = {
     # Submodules of repositories on this disk are clones by file, which git allows only where it is asked to.
     "protocol.file.allow": "always",
@@ -21,7 +23,7 @@ _STAMP: Final = ".shopset-commit"
 """The file in a clone that says what it holds; absent while it changes."""
 
 
-class CheckoutError(Exception):
+class CheckoutError(ShopsetError):
     """git failed; the message is the line of git that says why."""
 
 

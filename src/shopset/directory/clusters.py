@@ -17,7 +17,7 @@ from shopset.core.objects import ObjectsError, images_of, read_objects
 from shopset.core.release.observed import ObservedApplication, Trouble
 from shopset.directory._files import locked, write_file
 from shopset.directory.applications import Application, read_applications
-from shopset.directory.checkouts import CheckoutError, Checkouts, Git, Heads, Tree
+from shopset.directory.checkouts import Checkouts, Git, Heads, Tree
 from shopset.directory.installing import install, remove, remove_namespaces
 from shopset.directory.simulations import simulations_of
 from shopset.directory.statuses import Status
@@ -31,7 +31,10 @@ class DirectoryError(ShopsetError):
 
 
 class DirectoryClusters:
-    """The directory clusters of a fleet. `build` turns a folder into manifests, or into what is wrong with it."""
+    """The directory clusters of a fleet.
+
+    `build` turns a folder into manifests, or into what is wrong with it; it raises ShopsetError where it cannot try.
+    """
 
     def __init__(
         self,
@@ -120,13 +123,13 @@ class DirectoryClusters:
             if commit == before.commit and (self._failed_lately(before) or _is_whole(home, before)):
                 return before.changed(trouble="")
             tree = checkouts.at(application.url, application.branch, commit)
-        except CheckoutError as error:
+            seen = before.changed(
+                trouble="", commit=commit, overlay=tree.overlays.get(application.shopset), gitlinks=dict(tree.gitlinks)
+            )
+            same = (seen.overlay, seen.gitlinks) == (before.overlay, before.gitlinks)
+            return seen if same and _is_whole(home, before) else self._install(home, application, seen, tree)
+        except ShopsetError as error:
             return before.changed(trouble=str(error))
-        seen = before.changed(
-            trouble="", commit=commit, overlay=tree.overlays.get(application.shopset), gitlinks=dict(tree.gitlinks)
-        )
-        same = (seen.overlay, seen.gitlinks) == (before.overlay, before.gitlinks)
-        return seen if same and _is_whole(home, before) else self._install(home, application, seen, tree)
 
     def _install(self, home: Path, application: Application, seen: Status, tree: Tree) -> Status:
         """Build and install what a commit holds. What fails leaves the objects as they were."""

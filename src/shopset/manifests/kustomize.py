@@ -45,6 +45,10 @@ def find_kustomize(named: str | None) -> tuple[str, ...]:
     raise KustomizeMissingError(message)
 
 
+class KustomizeStoppedError(ShopsetError):
+    """kustomize could not run to its end: the fault of this machine, not of what it builds."""
+
+
 class Kustomize:
     """kustomize as a function. `environment` is the shell's; `timeout` is in seconds. Threads may share one.
 
@@ -59,13 +63,18 @@ class Kustomize:
 
     @cached_property
     def version(self) -> str:
-        """What kustomize says of its version: another one may build other bytes."""
+        """What kustomize says of its version: another one may build other bytes. Raises KustomizeStoppedError."""
         program, verb = self._command
         text, problem = self._run([program, "version", *(["--client"] if verb == "kustomize" else [])], Path("/"))
-        return (text or problem).strip()
+        if problem:
+            raise KustomizeStoppedError(problem)
+        return text.strip()
 
     def build(self, folder: Path) -> tuple[str, str]:
-        """Build a kustomization. Returns the manifests and an empty string, or an empty string and what is wrong."""
+        """Build a kustomization. Returns the manifests and an empty string, or an empty string and what is wrong.
+
+        Raises KustomizeStoppedError.
+        """
         text, problem = self._run([*self._command, str(folder)], folder)
         return text, _without_places(problem, folder)
 
@@ -77,16 +86,17 @@ class Kustomize:
                 errors.seek(0)
                 said = errors.read(_MOST_OUTPUT).decode(errors="replace")
         except OSError as error:
-            return "", f"kustomize cannot be run: {error}"
+            raise KustomizeStoppedError(f"kustomize cannot be run: {error}") from error
         if expired.is_set():
             return "", f"kustomize {command[1]} took longer than {self._timeout:g} s"
         if len(output) > _MOST_OUTPUT:
             return "", f"kustomize {command[1]} gave more than {_MOST_OUTPUT >> 20} MiB"
+        if code < 0:
+            message = f"kustomize was killed by {signal.Signals(-code).name}: is there memory left?"
+            raise KustomizeStoppedError(message)
         return (output.decode(errors="replace"), "") if code == 0 else ("", _complaint(command[1], said))
 
-    def _bounded(
-        self, command: Sequence[str], folder: Path, errors: IO[bytes], expired: Event
-    ) -> tuple[bytes, int | None]:
+    def _bounded(self, command: Sequence[str], folder: Path, errors: IO[bytes], expired: Event) -> tuple[bytes, int]:
         """Run a command until it ends, `expired` is set, or it has written too much. Raises OSError."""
         with subprocess.Popen(
             command,
