@@ -1,6 +1,7 @@
 """A full disk and a read-only folder: told in one line, nothing half written, and everything goes on afterwards."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import pytest
 import shopset.cli.failures
 import shopset.cli.planning
 from shopset.cli import exits, main
+from shopset.manifests import find_kustomize
 from support.worlds import COPIES, ENVIRONMENT, World, git
 
 assert shopset.cli.planning
@@ -107,9 +109,9 @@ def test_a_full_disk_under_the_cache(tmp_path: Path, small_disk: Path) -> None:
     assert shopctl(world, "apply", "--yes", cache=small_disk / "cache")[0] == exits.OK
 
 
-def test_a_cache_that_another_user_may_not_write(tmp_path: Path) -> None:
+def test_a_cache_that_another_user_may_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, {"dev": ()}, COPIES[:1])
-    open_to_others(world)
+    open_to_others(world, monkeypatch)
     before = refs(world)
     code, said = shopctl(world, "apply", "--yes", prepare=become_nobody)
     assert code == exits.UNREACHABLE
@@ -117,9 +119,9 @@ def test_a_cache_that_another_user_may_not_write(tmp_path: Path) -> None:
     assert refs(world) == before
 
 
-def test_repositories_that_another_user_may_only_read(tmp_path: Path) -> None:
+def test_repositories_that_another_user_may_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, {"dev": ()}, COPIES[:1])
-    open_to_others(world)
+    open_to_others(world, monkeypatch)
     cache = Path(tempfile.mkdtemp())
     cache.chmod(0o777)
     before = refs(world)
@@ -129,16 +131,16 @@ def test_repositories_that_another_user_may_only_read(tmp_path: Path) -> None:
     assert refs(world) == before
 
 
-def test_a_fleet_that_another_user_may_not_read(tmp_path: Path) -> None:
+def test_a_fleet_that_another_user_may_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, {"dev": ()}, COPIES[:1])
-    open_to_others(world)
+    open_to_others(world, monkeypatch)
     (tmp_path / "fleet" / "tiers.yaml").chmod(0o600)
     code, said = shopctl(world, "validate", prepare=become_nobody)
     assert code == exits.INVALID_FLEET
     assert "tiers.yaml:1:1: the file cannot be read: Permission denied" in said
 
 
-def open_to_others(world: World) -> None:
+def open_to_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everybody read, and nobody but root write. Git trusts the repositories of others only where it is told to."""
     for path in world.folder.parents:
         if path.owner() == "root" and path.stat().st_mode & 0o077 == 0:
@@ -147,4 +149,7 @@ def open_to_others(world: World) -> None:
     world.folder.chmod(0o755)
     configuration = world.folder / "trust"
     configuration.write_text("[safe]\n\tdirectory = *\n")
-    ENVIRONMENT["GIT_CONFIG_GLOBAL"] = str(configuration)
+    # What the set-up built for one user, another may not even see.
+    program = shutil.copy(find_kustomize(ENVIRONMENT.get("SHOPSET_KUSTOMIZE"))[0], world.folder / "kustomize")
+    monkeypatch.setitem(ENVIRONMENT, "GIT_CONFIG_GLOBAL", str(configuration))
+    monkeypatch.setitem(ENVIRONMENT, "SHOPSET_KUSTOMIZE", str(program))
