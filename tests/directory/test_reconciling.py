@@ -1,6 +1,7 @@
 """Directory clusters whose manifests, files and times a test decides: one ShopSet on real git, its kustomize pretended."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -226,8 +227,9 @@ def test_what_cannot_be_applied_or_deleted_is_told(cluster: Cluster) -> None:
 
 def test_nothing_is_done_twice_by_two_at_once(cluster: Cluster) -> None:
     other = DirectoryClusters(cluster.folder, ("a", "b"), cluster.build, lambda: cluster.now, ENVIRONMENT)
-    cluster.clusters.reconcile()
-    other.reconcile()
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(each.reconcile) for each in (cluster.clusters, other)]:
+            done.result()
     assert cluster.builds == 2
     assert other.observe() == cluster.clusters.observe()
 
