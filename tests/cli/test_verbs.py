@@ -115,7 +115,7 @@ class TestLooking:
     def test_diff_shows_the_rendered_manifests_grouped(self, world: World, shopctl: Shopctl) -> None:
         world.annotate(release="2")
         said = shopctl("release", "diff")
-        assert "c-1: 1 objects change" in said.out
+        assert "c-1: 1 object change" in said.out
         assert "+    demo.shopset.dev/release: '2'" in said.out
         assert "a-1, b-2: 8 objects change" in said.out
 

@@ -47,7 +47,7 @@ def _blind(observed: Observed) -> int:
 
 def show_plan(printer: Printer, workplace: Workplace, made: Plan) -> None:
     """Write a plan: its actions by tier, and what is wrong."""
-    for tier in [*workplace.fleet.tiers, None]:
+    for tier in [None, *workplace.fleet.tiers]:
         actions = [action for action in made.actions if action.tier == (tier.name if tier else None)]
         if actions:
             members = ", ".join(shopset.name for shopset in workplace.fleet.members(tier.name)) if tier else ""

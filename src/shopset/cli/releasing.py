@@ -145,7 +145,10 @@ def diff(settings: Settings, revision: str | None, tier: str | None, against: st
     for text, names in groups.items():
         count = sum(line.startswith("=== ") for line in text.splitlines())
         printer.line(
-            f"{', '.join(names)}: {count} objects change" if count else f"{', '.join(names)}: nothing changes", "bold"
+            f"{', '.join(names)}: {count} object{'s' if count > 1 else ''} change"
+            if count
+            else f"{', '.join(names)}: nothing changes",
+            "bold",
         )
         for line in text.splitlines():
             printer.line(line, {"+": "green", "-": "red", "=": "bold"}.get(line[:1], ""))

@@ -21,12 +21,12 @@ class Vetting:
 def vet(builds: Mapping[str, Build], clusters: Mapping[str, str], policy: Policy) -> Vetting:
     """Vet the builds (ShopSet -> build) of ShopSets that run on `clusters` (ShopSet -> cluster)."""
     problems = [*_failed(builds), *_clashes(builds, clusters)]
-    warnings = []
-    for image in sorted({image for build in builds.values() for image in build.images}):
-        problem, warning = _judge_image(image, policy)
-        problems += problem
-        warnings += warning
-    return Vetting(tuple(problems), tuple(warnings))
+    images = sorted({image for build in builds.values() for image in build.images})
+    problems += [problem for image in images if (problem := _refusal(image, policy))]
+    movable = [image for image in images if "@" not in image and not _refusal(image, policy)]
+    have = "has a tag" if len(movable) == 1 else "have tags"
+    warnings = (f"{_some(movable)} {have}, which can be moved: a digest could not",) if movable else ()
+    return Vetting(tuple(problems), warnings)
 
 
 def _failed(builds: Mapping[str, Build]) -> Iterator[str]:
@@ -61,16 +61,17 @@ def _group(found: BuiltObject) -> str:
     return found.api_version.rpartition("/")[0]
 
 
-def _judge_image(image: str, policy: Policy) -> tuple[list[str], list[str]]:
+def _refusal(image: str, policy: Policy) -> str:
+    """Say why an image is refused, or nothing."""
     if "@" in image:
-        return [], []
+        return ""
     tag = _tag(image)
     if tag in ("", "latest"):
         what = "has no tag" if not tag else "has the tag latest"
-        return [f"the image {image} {what}: what it is changes by itself, so name a version, or better a digest"], []
+        return f"the image {image} {what}: what it is changes by itself, so name a version, or better a digest"
     if policy == "Digest":
-        return [f"the image {image} has no digest, which images.policy: Digest asks for: write {image}@sha256:…"], []
-    return [], [f"the image {image} has a tag, which can be moved: a digest could not"]
+        return f"the image {image} has no digest, which images.policy: Digest asks for: write {image}@sha256:…"
+    return ""
 
 
 def _tag(image: str) -> str:
