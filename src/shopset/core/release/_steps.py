@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from shopset.api import Tier
+from shopset.core.release._commits import ledger_commit, pin_write, tier_commit, trailers
 from shopset.core.release._context import Context
 from shopset.core.release.actions import (
     SHOPSET,
     ActionKind,
     AnyAction,
     ApplyApplication,
-    Commit,
     DeleteApplication,
     Identity,
     PushCommits,
@@ -18,45 +18,16 @@ from shopset.core.release.actions import (
 )
 from shopset.core.release.candidates import Candidate, approvals_for
 from shopset.core.release.entry import standing_checks
-from shopset.core.release.ledgers import BRANCH, TIERS_PATH, dump_levels
+from shopset.core.release.ledgers import TIERS_PATH, dump_levels
 from shopset.core.release.observed import ComponentsOf, ObservedApplication, Repository, SubjectOf
 from shopset.core.release.plans import Check, Condition
 from shopset.core.release.preflight import check_change
-from shopset.core.release.records import (
-    HoldRecord,
-    PinKind,
-    PinRecord,
-    RejectionRecord,
-    VerificationRecord,
-    hold_path,
-    pin_path,
-    rejection_path,
-    verification_path,
-)
 from shopset.core.release.revisions import SHORT, Revision, blob_id
 from shopset.core.release.sources import SOURCES, commit_of, fast_forwards, repository_name
 from shopset.core.release.trees import Delta, application_path, overlay_path, tier_delta
-from shopset.core.release.verification import Verdict
 
 _PREPARED_DESPITE = {"NotHeld", "NotFrozen", "Settled"}
 """Rules that keep a revision out of a tier for a time, but not its branches from being fast-forwarded."""
-
-
-def ledger_commit(
-    context: Context,
-    subject: str,
-    writes: Mapping[str, bytes],
-    deletes: Sequence[str] = (),
-    trailers: tuple[tuple[str, str], ...] = (),
-) -> Commit:
-    """Return a commit on the ledger, on top of the head that was seen."""
-    parent = context.observed.repositories[Repository.SYSTEM].branches.get(BRANCH)
-    return Commit(BRANCH, parent, subject, dict(writes), tuple(deletes), trailers=trailers)
-
-
-def trailers(tier: Tier, revision: Revision, reason: str) -> tuple[tuple[str, str], ...]:
-    """Return the trailers that inform whoever reads `git log`."""
-    return (("Shopset-Tier", tier.name), ("Shopset-Revision", revision.id), ("Shopset-Reason", reason))
 
 
 def record_tiers(context: Context) -> Iterator[AnyAction]:
@@ -72,106 +43,6 @@ def record_tiers(context: Context) -> Iterator[AnyAction]:
         why=("the ledger's tiers.yaml differs from the fleet",),
         at=context.now,
         commits=(ledger_commit(context, subject, {TIERS_PATH: dump_levels(levels)}),),
-    )
-
-
-def sign_off(context: Context, tier: Tier, verdict: Verdict) -> Iterator[AnyAction]:
-    """A decided verification goes to the ledger; a failed one is followed by what the tier's onFailure says."""
-    pinned = context.pinned(tier)
-    if verdict.record is None or pinned is None:
-        return
-    if isinstance(verdict.record, RejectionRecord):
-        yield from _reject(context, tier, pinned, verdict.record)
-    else:
-        yield _verify(context, tier, pinned, verdict.record)
-
-
-def _verify(context: Context, tier: Tier, revision: Revision, record: VerificationRecord) -> AnyAction:
-    number = len(record.shopsets)
-    ran = f"{number} ShopSet{'s' if number > 1 else ''} Synced and Healthy" if number else record.note
-    subject = f"{tier.name} verifies {revision.short}: {ran}"
-    write = {verification_path(tier.name, revision.id): record.dump()}
-    return PushCommits(
-        kind=ActionKind.VERIFY,
-        tier=tier.name,
-        what=f"{tier.name} verifies {revision.short}",
-        why=(f"{ran} since {record.healthy_since:%H:%M:%SZ}, no gate failed, the bake is over",),
-        at=context.now,
-        commits=(ledger_commit(context, subject, write, trailers=trailers(tier, revision, "verified")),),
-    )
-
-
-def _reject(context: Context, tier: Tier, revision: Revision, record: RejectionRecord) -> Iterator[AnyAction]:
-    on_failure = tier.spec.promotion.on_failure
-    reason = f"{record.reason}: {record.message}"
-    target = last_good(context, tier) if on_failure == "Rollback" else None
-    if target is not None:
-        yield from roll_back(context, tier, target, record, SHOPSET)
-        return
-    writes = {rejection_path(tier.name, revision.id): record.dump()}
-    if on_failure != "Continue":
-        name = hold_name(context, tier, f"rejected-{revision.short}")
-        writes |= {
-            hold_path(tier.name, name): _hold(context, tier, SHOPSET, f"{revision.short} was rejected, {reason}")
-        }
-    yield PushCommits(
-        kind=ActionKind.REJECT,
-        tier=tier.name,
-        what=f"{tier.name} rejects {revision.short}",
-        why=(reason, f"onFailure: {on_failure}"),
-        at=context.now,
-        commits=(
-            ledger_commit(
-                context,
-                f"{tier.name} rejects {revision.short}: {record.reason}",
-                writes,
-                trailers=trailers(tier, revision, reason),
-            ),
-        ),
-    )
-
-
-def last_good(context: Context, tier: Tier) -> Revision | None:
-    """Return the newest revision, other than the pin, that the tier verified, did not reject, and can render."""
-    ledger, pinned = context.observed.ledger, context.pinned(tier)
-    for pin in reversed(ledger.pins.get(tier.name, ())):
-        good = ledger.is_verified(tier.name, pin.revision) and not ledger.is_rejected(tier.name, pin.revision)
-        if good and pin.content != pinned and pin.renderer in context.renderers.versions:
-            return pin.content
-    return None
-
-
-def roll_back(
-    context: Context, tier: Tier, target: Revision, rejection: RejectionRecord, author: Identity
-) -> Iterator[PushCommits]:
-    """Pin an earlier revision in a new commit, reject the bad one, and hold the tier, in one atomic push."""
-    components = context.ask(ComponentsOf(target.apps))
-    bad = context.pinned(tier)
-    if components is None or bad is None:
-        return
-    delta = tier_delta(context, tier, target, components.names, context.residents[tier.name])
-    reason = f"{bad.short} was rolled back, {rejection.message}"
-    name = hold_name(context, tier, f"rollback-{bad.short}")
-    writes = {
-        **_pin_write(context, tier, target, "Rollback", str(author), reason),
-        hold_path(tier.name, name): _hold(context, tier, author, reason),
-    }
-    if not context.observed.ledger.is_rejected(tier.name, bad.id):
-        # A rejection that is there says what failed: the rollback's own reason stands in its pin and its hold.
-        writes[rejection_path(tier.name, bad.id)] = rejection.dump()
-    subject = f"{tier.name} goes back to {target.short}: {rejection.message}"
-    informed = trailers(tier, target, reason)
-    yield PushCommits(
-        kind=ActionKind.ROLLBACK,
-        tier=tier.name,
-        what=f"{tier.name} goes back from {bad.short} to {target.short}, rejects {bad.short} and is held",
-        why=(rejection.message, f"{tier.name} verified {target.short} before"),
-        author=author,
-        at=context.now,
-        commits=(
-            _tier_commit(context, tier, delta, subject, informed),
-            ledger_commit(context, subject, writes, trailers=informed),
-        ),
     )
 
 
@@ -226,7 +97,7 @@ def pin(context: Context, tier: Tier, candidate: Candidate, checks: Sequence[Che
     author = _asked_by(context, tier, revision)
     what = _described(context, revision, before)
     subject = f"{tier.name} takes {revision.short}" + (f": {what}" if what else "")
-    writes = _pin_write(
+    writes = pin_write(
         context,
         tier,
         revision,
@@ -236,7 +107,7 @@ def pin(context: Context, tier: Tier, candidate: Candidate, checks: Sequence[Che
         candidate.skipped,
     )
     informed = trailers(tier, revision, reason)
-    tier_commits = (_tier_commit(context, tier, delta, subject, informed),) if delta else ()
+    tier_commits = (tier_commit(context, tier, delta, subject, informed),) if delta else ()
     yield PushCommits(
         kind=ActionKind.PIN,
         tier=tier.name,
@@ -280,7 +151,7 @@ def _render_together(context: Context, tiers: Sequence[Tier], residents: Mapping
             return
         if delta:
             subject = f"{tier.name} follows the fleet: {_changed(delta)}"
-            commits.append(_tier_commit(context, tier, delta, subject, trailers(tier, revision, "the fleet changed")))
+            commits.append(tier_commit(context, tier, delta, subject, trailers(tier, revision, "the fleet changed")))
     if commits:
         names_of = ", ".join(tier.name for tier in tiers)
         yield PushCommits(
@@ -328,16 +199,6 @@ def prune(context: Context) -> Iterator[AnyAction]:
         yield _delete(context, applications[name], f"the fleet has no ShopSet {name} any more")
 
 
-def hold_name(context: Context, tier: Tier, stem: str) -> str:
-    """Return a name that no hold of the tier ever had: a lifted one stays in the ledger."""
-    taken = context.observed.ledger.holds.get(tier.name, {})
-    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
-    return next(name for name in names if name not in taken)
-
-
-# -- helpers
-
-
 def _delete(context: Context, found: ObservedApplication, why: str) -> DeleteApplication:
     return DeleteApplication(
         kind=ActionKind.DELETE,
@@ -364,49 +225,6 @@ def _is_current(context: Context, tier: Tier, revision: Revision, name: str, blo
 def _may_change(context: Context, tier: Tier) -> bool:
     lowest = context.fleet.lower(tier.name) is None
     return lowest or all(check.passed for check in standing_checks(context, tier))
-
-
-def _tier_commit(
-    context: Context, tier: Tier, delta: Delta, subject: str, informed: tuple[tuple[str, str], ...]
-) -> Commit:
-    head = context.head(tier)
-    return Commit(
-        context.fleet.branch(tier.name),
-        head.head if head else None,
-        subject,
-        delta.writes,
-        delta.deletes,
-        delta.gitlinks,
-        informed,
-    )
-
-
-def _pin_write(
-    context: Context, tier: Tier, revision: Revision, kind: PinKind, by: str, reason: str, skipped: tuple[str, ...] = ()
-) -> dict[str, bytes]:
-    before = context.pinned(tier)
-    record = PinRecord(
-        revision=revision.id,
-        apps=revision.apps,
-        configuration=revision.configuration,
-        renderer=revision.renderer,
-        kind=kind,
-        previous=before.id if before else None,
-        skipped=skipped,
-        at=context.now,
-        by=by,
-        reason=reason,
-    )
-    return {next_pin_path(context, tier): record.dump()}
-
-
-def next_pin_path(context: Context, tier: Tier) -> str:
-    """Return the path of the tier's next pin."""
-    return pin_path(tier.name, len(context.observed.ledger.pins.get(tier.name, ())) + 1)
-
-
-def _hold(context: Context, tier: Tier, author: Identity, reason: str) -> bytes:
-    return HoldRecord(tier=tier.name, since=context.now, by=str(author), reason=reason).dump()
 
 
 def _asked_by(context: Context, tier: Tier, revision: Revision) -> Identity:

@@ -8,6 +8,7 @@ from shopset.api import Tier
 from shopset.core.fleets import Fleet
 from shopset.core.release import _steps
 from shopset.core.release._context import Context
+from shopset.core.release._outcomes import sign_off
 from shopset.core.release.actions import AnyAction
 from shopset.core.release.candidates import Candidate, candidate_for
 from shopset.core.release.conditions import fleet_conditions, obstacle, tier_conditions
@@ -85,7 +86,7 @@ def _actions(context: Context, found: _Round) -> Iterator[AnyAction]:
     pinning = {tier.name for tier in workable if found.outlooks[tier.name].admitted}
     yield from _steps.record_tiers(context)
     for tier in workable:
-        yield from _steps.sign_off(context, tier, found.verdicts[tier.name])
+        yield from sign_off(context, tier, found.verdicts[tier.name])
     decided = {tier.name for tier in workable if found.verdicts[tier.name].record is not None}
     yield from _steps.render(context, [tier for tier in workable if tier.name not in pinning | decided])
     for tier in workable:

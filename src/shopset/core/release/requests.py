@@ -6,16 +6,10 @@ from datetime import timedelta
 
 from shopset.api import Tier
 from shopset.core.fleets import Fleet
+from shopset.core.release._commits import hold_name, ledger_commit, next_pin_path, trailers
 from shopset.core.release._context import Context
 from shopset.core.release._hotfix import hotfix
-from shopset.core.release._steps import (
-    hold_name,
-    last_good,
-    ledger_commit,
-    next_pin_path,
-    roll_back,
-    trailers,
-)
+from shopset.core.release._outcomes import last_good, roll_back
 from shopset.core.release.actions import ActionKind, AnyAction, Identity, PushCommits
 from shopset.core.release.conditions import obstacle
 from shopset.core.release.entry import standing_checks
