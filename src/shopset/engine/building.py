@@ -1,6 +1,7 @@
 """Building a revision's overlays: the trees from git, the manifests from kustomize, the result kept by content."""
 
 import hashlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -88,6 +89,8 @@ class CachingBuilder:
                 self._trees.export(Repository.CONFIGURATION, question.configuration, fresh / "configuration")
                 _move(fresh, layout)
                 self._forget(layouts)
+            # The oldest by use is forgotten first, never one that is being built in.
+            os.utime(layout)
         return layout
 
     def _forget(self, layouts: Path) -> None:

@@ -2,21 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final, Generic, TypeVar
+from typing import Final, NamedTuple
 
 from shopset.api import Cluster, Platform, ShopSet, Tier, format_duration, repository_folder
 from shopset.api.platforms import ArgoCd
 from shopset.core.fleets import Fleet
 from shopset.core.rendering._scalars import scalar
 
-_Kind = TypeVar("_Kind", Platform, Tier, Cluster)
 _HEADER: Final = "# Written by shopset (renderer v1). Change the fleet or the base instead.\n"
 _KEPT: Final = 1 << 17
 """Rendered files that are kept: a plan renders the whole fleet, and the next one the same again."""
+_TEMPLATES_KEPT: Final = 4096
 
 
 class RendererV1:
     """The first renderer."""
+
+    def __init__(self) -> None:
+        # By identity, because comparing large models costs more than rendering; the models are kept, so ids stay theirs.
+        self._templates: dict[tuple[int, int, int], tuple[Platform, Tier, Cluster, _Template]] = {}
 
     def tier_files(self, platform: Platform, tier: Tier) -> Mapping[str, bytes]:
         """Return `.gitmodules`: relative URLs, so that no credential is in git and one credential serves all three."""
@@ -31,49 +35,54 @@ class RendererV1:
     def overlay(self, fleet: Fleet, tier: Tier, shopset: ShopSet, components: Sequence[str]) -> bytes:
         """Return the kustomization of one ShopSet."""
         path = fleet.configurations[shopset.spec.configuration].spec.path
-        return _overlay(
-            tier.metadata.name, path, tuple(components), fleet.namespace(shopset.metadata.name), shopset.metadata.name
-        )
+        prefix = fleet.platform.spec.prefixes.namespace
+        return _overlay(tier.metadata.name, path, tuple(components), prefix, shopset.metadata.name)
 
     def application(self, fleet: Fleet, tier: Tier, shopset: ShopSet) -> bytes:
         """Return the Argo CD Application of one ShopSet."""
-        cluster = fleet.clusters[shopset.spec.cluster]
-        return _application(_Same(fleet.platform), _Same(tier), _Same(cluster), shopset.metadata.name)
+        template = self._template(fleet.platform, tier, fleet.clusters[shopset.spec.cluster])
+        return _application(template, shopset.metadata.name)
+
+    def _template(self, platform: Platform, tier: Tier, cluster: Cluster) -> "_Template":
+        key = (id(platform), id(tier), id(cluster))
+        if key not in self._templates:
+            if len(self._templates) >= _TEMPLATES_KEPT:
+                self._templates.clear()
+            text = _application_template(platform, tier, cluster)
+            template = _Template(text, platform.spec.prefixes.namespace, platform.application_prefix)
+            self._templates[key] = (platform, tier, cluster, template)
+        return self._templates[key][3]
 
 
-class _Same(Generic[_Kind]):
-    """An immutable resource as a key of a cache: by identity, which costs the same however large it is."""
+class _Template(NamedTuple):
+    """What an Application consists of besides its ShopSet's name."""
 
-    __slots__ = ("resource",)
+    text: str
+    namespace_prefix: str
+    application_prefix: str
 
-    def __init__(self, resource: _Kind) -> None:
-        self.resource: _Kind = resource
 
-    def __hash__(self) -> int:
-        return id(self.resource)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.resource is other.resource
+# The keys are strings that live as long as the fleet: hashing a new one for each ShopSet would cost as much as rendering.
 
 
 @lru_cache(maxsize=_KEPT)
-def _overlay(tier: str, path: str, components: tuple[str, ...], namespace: str, name: str) -> bytes:
-    return (_overlay_template(tier, path, components) % {"namespace": scalar(namespace), "name": scalar(name)}).encode()
+def _overlay(tier: str, path: str, components: tuple[str, ...], prefix: str, name: str) -> bytes:
+    filled = {"namespace": scalar(f"{prefix}{name}"), "name": scalar(name)}
+    return (_overlay_template(tier, path, components) % filled).encode()
 
 
 @lru_cache(maxsize=_KEPT)
-def _application(platform: _Same[Platform], tier: _Same[Tier], cluster: _Same[Cluster], name: str) -> bytes:
-    prefixes = platform.resource.spec.prefixes
+def _application(template: _Template, name: str) -> bytes:
     filled = {
-        "namespace": scalar(f"{prefixes.namespace}{name}"),
+        "namespace": scalar(f"{template.namespace_prefix}{name}"),
+        "application": scalar(f"{template.application_prefix}{name}"),
         "name": scalar(name),
         "path": name,
-        "application": scalar(f"{platform.resource.application_prefix}{name}"),
     }
-    return (_application_template(platform, tier, cluster) % filled).encode()
+    return (template.text % filled).encode()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_TEMPLATES_KEPT)
 def _overlay_template(tier: str, path: str, components: tuple[str, ...]) -> str:
     resources = "".join(f"- {_fixed(f'../../base/{name}'.rstrip('/'))}\n" for name in components)
     return (
@@ -90,9 +99,7 @@ def _overlay_template(tier: str, path: str, components: tuple[str, ...]) -> str:
     )
 
 
-@lru_cache(maxsize=4096)
-def _application_template(platform_key: _Same[Platform], tier_key: _Same[Tier], cluster_key: _Same[Cluster]) -> str:
-    platform, tier, cluster = platform_key.resource, tier_key.resource, cluster_key.resource
+def _application_template(platform: Platform, tier: Tier, cluster: Cluster) -> str:
     argocd = platform.spec.delivery.argocd or ArgoCd()
     destination = "".join(f"    {key}: {_fixed(value)}\n" for key, value in cluster.destination.items())
     return (
@@ -100,7 +107,7 @@ def _application_template(platform_key: _Same[Platform], tier_key: _Same[Tier], 
         "apiVersion: argoproj.io/v1alpha1\n"
         "kind: Application\n"
         "metadata:\n"
-        f"  name: %(application)s\n"
+        "  name: %(application)s\n"
         f"  namespace: {_fixed(argocd.namespace)}\n"
         "  labels:\n"
         f"{_labels(tier.metadata.name, '    ')}"
