@@ -54,6 +54,9 @@ def test_the_schema_accepts_the_example_and_is_the_generated_one(kind: str) -> N
     jsonschema.validate(document, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**document, "spec": {**EXAMPLES[kind], "colour": "red"}}, schema)
+    for frame in ("apiVersion", "kind", "metadata"):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({key: value for key, value in document.items() if key != frame}, schema)
     assert json.loads((SCHEMAS / f"{kind.lower()}.json").read_text()) == schema
 
 
@@ -87,6 +90,9 @@ def test_what_is_no_dns_label_is_no_name(name: str) -> None:
         "https://git.example.com/x/system.git\n",
         "git@-oProxyCommand=x:y/system.git",
         "file://host/x/system.git",
+        "git:secret@git.example.com:x/system.git",
+        "https://user:sec/secret@git.example.com/x/system.git",
+        "https://user:a secret@git.example.com/x/system.git",
         "",
     ],
 )
@@ -129,9 +135,12 @@ def test_urls_that_git_must_not_see_are_refused(url: str) -> None:
         ("Configuration", {"path": "/production"}),
         ("Configuration", {"path": "-production"}),
         ("Cluster", {"endpoint": "https://{user}.example.com"}),
+        ("Cluster", {"destination": {"server": "https://{cluster}.example.com"}}),
+        ("Cluster", {"destination": {"server": "https://a.example.com", "name": "a"}}),
         ("Shop", {"hosts": []}),
         ("Shop", {"hosts": ["A.example.com", "a.example.com."]}),
         ("Approval", {"revision": "b81"}),
+        ("Approval", {"revision": "b81e0a9\n"}),
         ("Hold", {"reason": "two\nlines"}),
     ],
 )

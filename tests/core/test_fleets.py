@@ -1,10 +1,11 @@
 """Rules that need the company of other objects."""
 
+import time
 from typing import Any
 
 import pytest
 
-from shopset.api import Resource
+from shopset.api import KINDS, Resource
 from shopset.core.fleets import assemble
 from support.pure import SHOPSETS, make_fleet, resource
 
@@ -94,6 +95,30 @@ def test_a_shopset_may_not_take_a_system_namespace(prefix: str, name: str) -> No
     shopset = resource("ShopSet", name, tier="dev", configuration="staging", cluster="a")
     assembly = assemble([platform, shopset, *resources(without="Platform/shop")])
     assert any("system's" in problem.message for problem in assembly.problems)
+
+
+@pytest.mark.parametrize(("namespace", "owner"), [("delivery", "Argo CD's"), ("fleet", "the fleet's resources")])
+def test_a_shopset_may_not_take_the_namespace_of_argo_cd_or_of_the_fleet(namespace: str, owner: str) -> None:
+    spec = {**PLATFORM, "delivery": {"argocd": {"namespace": "delivery"}}, "prefixes": {"namespace": ""}}
+    copy = {"tier": "dev", "configuration": "staging", "cluster": "a"}
+    others = [("Tier", "dev", {"level": 0}), ("Configuration", "staging", {"path": "staging"}), ("Cluster", "a", {})]
+    found = [
+        KINDS[kind].model_validate({"kind": kind, "metadata": {"name": name, "namespace": "fleet"}, "spec": each})
+        for kind, name, each in [("Platform", "shop", spec), ("ShopSet", namespace, copy), *others]
+    ]
+    (problem,) = assemble(found).problems
+    assert owner in problem.message
+
+
+def test_ten_thousand_shopsets_are_assembled_in_a_moment() -> None:
+    copy = {"tier": "dev", "configuration": "staging", "cluster": "a"}
+    many = resources(*(resource("ShopSet", f"x-{number}", **copy) for number in range(10_000)))
+    start = time.perf_counter()
+    fleet = assemble(many).fleet
+    spent = time.perf_counter() - start
+    assert fleet is not None
+    assert len(fleet.members("dev")) >= 10_000
+    assert spent < 2
 
 
 def test_a_host_leads_to_one_shop_and_the_loser_is_named() -> None:

@@ -72,6 +72,9 @@ def test_json_lists_and_several_documents_are_read(folder: Path) -> None:
         (TIER.replace("shopset.dev/v1alpha1", "apps/v1"), (1, 13), "apiVersion", "not shopset.dev/v1alpha1"),
         (TIER.replace("level: 7", "level: 1"), (6, 10), "spec.level", "taken by the tier beta"),
         (TIER + "  promotion:\n    bake: 30 min\n", (8, 11), "spec.promotion.bake", "not a duration"),
+        (TIER + "  promotion:\n    mode: Auto\n", (8, 11), "spec.promotion.mode", '"Auto" is not one'),
+        (TIER.replace("level: 7", "level: 700"), (6, 10), "spec.level", "700 is more than 99"),
+        (TIER.replace("name: qa", "name: qa\n  labels: {'a b': x}"), (5, 12), "metadata.labels.a b", "key of a label"),
         ("- 1\n- 2\n", (1, 1), "", "no object"),
         ("just words\n", (1, 1), "", "no object"),
         ("? [a, b]\n: c\n", (1, 3), "", "no plain word"),
@@ -125,6 +128,68 @@ def test_a_dangling_link_is_told(folder: Path) -> None:
     assert "cannot be read" in found.message
 
 
+def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "bad.yaml")
+    (found,) = read_fleet(folder).diagnostics
+    assert "no plain file" in found.message
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_folder_that_cannot_be_listed_makes_no_fleet(folder: Path) -> None:
+    for parent in (folder, *folder.parents[:3]):
+        parent.chmod(0o755)
+    (folder / "sub").mkdir(mode=0o700)
+    child = os.fork()
+    if child == 0:
+        os.setuid(65534)
+        reading = read_fleet(folder)
+        told = [found.message for found in reading.diagnostics if found.file == "sub"]
+        os._exit(0 if reading.fleet is None and "cannot be read" in "".join(told) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_link_to_a_folder_makes_no_fleet(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (folder / "more").symlink_to(tmp_path_factory.mktemp("elsewhere"))
+    reading = read_fleet(folder)
+    (found,) = reading.diagnostics
+    assert (reading.fleet, found.file) == (None, "more")
+    assert "not followed" in found.message
+
+
+def test_the_folder_of_the_directory_clusters_and_dot_folders_are_skipped(folder: Path) -> None:
+    platform = (folder / "platform.yaml").read_text()
+    (folder / "platform.yaml").write_text(platform.replace("path: ../clusters", "path: clusters"))
+    for name in ("clusters/a", ".git"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "x.yaml").write_text("apiVersion: apps/v1\nkind: Deployment\n")
+    reading = read_fleet(folder)
+    assert reading.diagnostics == ()
+    assert reading.fleet is not None
+
+
+def test_many_small_bombs_in_one_file_are_bounded_together(folder: Path) -> None:
+    bomb = f"a: &a [x]\nb: &b [{', '.join(['*a'] * 300)}]\nc: [{', '.join(['*b'] * 300)}]\n"
+    (folder / "bad.yaml").write_text("---\n".join([bomb] * 100))
+    assert "unfolds" in read_fleet(folder).diagnostics[-1].message
+
+
+def test_what_follows_from_a_refused_resource_is_no_news(folder: Path) -> None:
+    text = (folder / "tiers.yaml").read_text()
+    (folder / "tiers.yaml").write_text(text.replace("name: dev\nspec:\n", "name: dev\nspec:\n  colour: red\n"))
+    (found,) = read_fleet(folder).diagnostics
+    assert found.field == "spec.colour"
+
+
+def test_a_long_or_wide_line_is_cut_and_underlined_in_place(folder: Path) -> None:
+    blob = json.dumps({"apiVersion": "shopset.dev/v1alpha1", "kind": "Tier", "x" * 500: 1, "metadata": {"name": "ー"}})
+    (folder / "bad.json").write_text(blob.encode().decode("unicode_escape"))
+    found = next(each for each in read_fleet(folder).diagnostics if each.field == "metadata.name")
+    _, line, marks = found.render().splitlines()
+    assert len(line) < 180
+    assert '{"name": "ー"}' in line
+    assert "^^^^ use" in marks  # two quotes, and two columns of the one wide character
+
+
 def test_an_empty_folder_and_none_at_all_say_what_to_do(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         assert any("shopctl init" in found.advice for found in read_fleet(folder).diagnostics)
@@ -137,7 +202,7 @@ def test_a_credential_never_shows(folder: Path) -> None:
         .replace("/srv/git/shopset-system.git", "https://me:hunter2@git.example.com/x.git")
     )
     (folder / "platform.yaml").write_text(text)
-    told = "\n".join(found.message for found in read_fleet(folder).diagnostics)
+    told = "\n".join(found.render() for found in read_fleet(folder).diagnostics)
     assert "hunter2" not in told
     assert "credential" in told
 

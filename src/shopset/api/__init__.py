@@ -42,7 +42,9 @@ KINDS: Final[Mapping[str, type[Resource]]] = {
 def json_schema(kind: str) -> dict[str, Any]:
     """Return the JSON schema of a kind. Raises KeyError for one that does not exist."""
     schema = KINDS[kind].model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    # In Python a model knows its kind; a file has to say it.
+    required = ["apiVersion", "kind", *schema["required"]]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "required": required}
 
 
 __all__ = [

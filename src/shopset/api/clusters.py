@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from shopset.api._objects import Line, Object, Resource, Status
-from shopset.api.errors import InvalidValueError
+from shopset.api.errors import InvalidValueError, quoted
 from shopset.api.names import LabelKey, LabelValue
 from shopset.api.urls import Endpoint
 
@@ -18,10 +18,13 @@ class Destination(Object):
     server: Endpoint | None = None
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> Self:
+    def _is_one_place(self) -> Self:
         if self.name is not None and self.server is not None:
             message = "has both name and server"
             raise InvalidValueError(message, "keep one", ("server",))
+        if self.server is not None and "{" in self.server:
+            message = f"{quoted(self.server)} is not the URL of one API server"
+            raise InvalidValueError(message, "write it without braces", ("server",))
         return self
 
 

@@ -1,14 +1,30 @@
 """Approval, Hold and Rollback: release control by kubectl. What counts is what the ledger has copied from them."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool
 
 from shopset.api._objects import Line, Object, Resource, Status
 from shopset.api.durations import Duration
+from shopset.api.errors import InvalidValueError, quoted
 from shopset.api.names import Name
 
-RevisionPrefix = Annotated[str, Field(pattern=r"^[0-9a-f]{4,40}$")]
+REVISION_PATTERN = r"^[0-9a-f]{4,40}$"
+_REVISION = re.compile(REVISION_PATTERN.rstrip("$") + r"\Z")
+
+
+def check_revision_prefix(text: str) -> str:
+    """Return `text` where it can be the id of a revision or its beginning. Raises InvalidValueError."""
+    if _REVISION.match(text) is None:
+        message = f"{quoted(text)} is not the id of a revision"
+        raise InvalidValueError(message, "write 4 to 40 of its hexadecimal digits, as in b81e0a9")
+    return text
+
+
+RevisionPrefix = Annotated[
+    str, AfterValidator(check_revision_prefix), Field(json_schema_extra={"pattern": REVISION_PATTERN})
+]
 
 
 class ApprovalSpec(Object):

@@ -21,7 +21,7 @@ class InvalidValueError(ValueError):
 
 def quoted(value: object) -> str:
     """Return `value` as it is shown in a message: quoted, on one line, and cut where it is long."""
-    text = value if isinstance(value, str) else str(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     quoted_text = json.dumps(shown, ensure_ascii=not shown.isprintable())
     return quoted_text if isinstance(value, str) else quoted_text[1:-1]

@@ -69,7 +69,9 @@ WeekMoment = Annotated[
 LocalMoment = Annotated[
     datetime,
     PlainValidator(_parse_local),
-    PlainSerializer(lambda moment: moment.isoformat(timespec="minutes"), return_type=str),
+    PlainSerializer(
+        lambda moment: moment.isoformat(timespec="seconds" if moment.second else "minutes"), return_type=str
+    ),
     WithJsonSchema({"type": "string", "pattern": f"^{_LOCAL.pattern}$", "examples": ["2026-12-28T00:00"]}),
 ]
 TimeZone = Annotated[str, AfterValidator(_check_zone)]

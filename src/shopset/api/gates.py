@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import Field, StrictFloat, StrictInt, model_validator
+from pydantic import Field, StrictFloat, model_validator
 
 from shopset.api._objects import Line, Object, check_exactly_one
 from shopset.api.durations import Duration, parse_duration
 from shopset.api.names import Name
 from shopset.api.urls import Endpoint
-
-Number = StrictInt | StrictFloat
 
 
 class AlertsGate(Object):
@@ -24,10 +22,10 @@ class QueryGate(Object):
     """Fails where a PromQL expression is beyond its threshold."""
 
     expr: Line
-    threshold: Number
+    threshold: StrictFloat
     comparison: Literal["Above", "Below"] = "Above"
     """On which side of the threshold it fails."""
-    min_traffic: Number | None = None
+    min_traffic: StrictFloat | None = None
     """Requests per second below which the result is Unknown."""
 
 

@@ -23,7 +23,7 @@ class Isolation(Object):
 class Limits(Object):
     """How much traffic one shop may have."""
 
-    requests_per_second: PositiveFloat | PositiveInt | None = None
+    requests_per_second: PositiveFloat | None = None
     burst: PositiveInt | None = None
 
 
@@ -58,7 +58,7 @@ class ShopClass(Resource):
 class Demand(Object):
     """What a shop is expected to need."""
 
-    requests_per_second: PositiveFloat | PositiveInt | None = None
+    requests_per_second: PositiveFloat | None = None
     connections: PositiveInt | None = None
 
 

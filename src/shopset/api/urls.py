@@ -17,9 +17,10 @@ _HOST = r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])"
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 _WITH_SCHEME = re.compile(rf"(?P<scheme>https?|ssh|git)://(?:(?P<user>[^/@]*)@)?{_HOST}(?::[0-9]{{1,5}})?/(?P<path>.+)")
 _FILE = re.compile(r"(?:file://)?/(?P<path>.+)")
-_SCP_LIKE = re.compile(rf"(?:{_USER}@)?{_HOST}:(?P<path>[^-:].*)")
+_SCP_LIKE = re.compile(rf"(?:{_USER}@)?{_HOST}:(?P<path>[^-:@][^@]*)")
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9{\[][A-Za-z0-9.:{}\[\]-]*(?:/[^\s]*)?")
-_USERINFO = re.compile(r"(?<=://)[^/\s@]*:[^/\s]*(?=@)|(?<=://)[^/\s@:]+(?=@)")
+# A password may hold anything, so everything up to the last @ goes; too much starred out is better than too little.
+_USERINFO = re.compile(r"(?<=://).*(?=@)|(?<![^\s\"'])[^\s\"'/@]+:(?!//)[^\s\"'@]+(?=@)")
 _FORMS = (
     "write it as in https://git.example.com/team/shopset-system.git, "
     "git@git.example.com:team/shopset-system.git or /srv/git/shopset-system.git"
@@ -39,7 +40,7 @@ def check_repository_url(text: str) -> str:
         match = _FILE.fullmatch(text) or _SCP_LIKE.fullmatch(text)
     if match is None or "::" in text.partition("[")[0]:
         message = f"{quoted(redact(text))} is not the URL of a repository"
-        raise InvalidValueError(message, _FORMS)
+        raise InvalidValueError(message, _FORMS if redact(text) == text else _NO_CREDENTIALS)
     _check_path(text, match["path"])
     return text
 

@@ -39,6 +39,8 @@ class Problem:
     message: str
     advice: str = ""
     severity: Literal["error", "warning"] = "error"
+    missing: str = ""
+    """What should be there and is not, as in `Tier/dev` or `Platform`."""
 
 
 @dataclass(frozen=True)
@@ -154,14 +156,21 @@ class _Assembler:
     def _platform(self) -> Iterator[Problem]:
         platforms = list(self.of(Platform).values())
         if not platforms:
-            yield Problem("Platform", (), "the fleet has no Platform", "add one: shopctl init shows an example")
+            yield Problem(
+                "Platform",
+                (),
+                "the fleet has no Platform",
+                "add one: shopctl init shows an example",
+                missing=Platform.__name__,
+            )
         for other in platforms[1:]:
             message = f"the fleet has the Platform {platforms[0].name} already"
             yield Problem(
                 other.reference, ("metadata", "name"), message, "a fleet has one; put the other into a fleet of its own"
             )
         if platforms and not self.of(Tier):
-            yield Problem(platforms[0].reference, (), "the fleet has no Tier", "add one with spec.level 0")
+            message = "the fleet has no Tier"
+            yield Problem(platforms[0].reference, (), message, "add one with spec.level 0", missing=Tier.__name__)
 
     def _one_namespace(self) -> Iterator[Problem]:
         platform = next(iter(self.of(Platform).values()), None)
@@ -211,12 +220,14 @@ class _Assembler:
         known = self.by_kind[kind.__name__]
         if name not in known:
             others = f"there are {', '.join(sorted(known)[:8])}" if known else f"there is no {kind.__name__} at all"
-            yield Problem(resource.reference, field, f"there is no {kind.__name__} named {name}", others)
+            message = f"there is no {kind.__name__} named {name}"
+            yield Problem(resource.reference, field, message, others, missing=f"{kind.__name__}/{name}")
 
     def _names(self) -> Iterator[Problem]:
         platform = next(iter(self.of(Platform).values()), None)
         if platform is None:
             return
+        taken = _namespaces_of_others(platform)
         for name, shopset in self.of(ShopSet).items():
             namespace = f"{platform.spec.prefixes.namespace}{name}"
             application = f"{platform.application_prefix}{name}"
@@ -229,8 +240,9 @@ class _Assembler:
                         message,
                         f"a name has at most {NAME_LENGTH}: shorten it",
                     )
-            if is_system_namespace(namespace):
-                message = f"its namespace {namespace} would be one of the system's"
+            owner = "the system's" if is_system_namespace(namespace) else taken.get(namespace)
+            if owner is not None:
+                message = f"its namespace {namespace} would be {owner}"
                 yield Problem(
                     shopset.reference,
                     ("metadata", "name"),
@@ -252,3 +264,11 @@ class _Assembler:
             for resource in self.of(kind).values():
                 message = f"a {kind.__name__} in a folder is not acted on"
                 yield Problem(resource.reference, ("kind",), message, f"use shopctl release {verb}", "warning")
+
+
+def _namespaces_of_others(platform: Platform) -> dict[str, str]:
+    """Return whose namespaces a ShopSet would take from Argo CD or from the fleet's own resources."""
+    owners = {platform.metadata.namespace: "that of the fleet's resources"}
+    if platform.spec.delivery.argocd is not None:
+        owners[platform.spec.delivery.argocd.namespace] = "Argo CD's"
+    return {namespace: owner for namespace, owner in owners.items() if namespace is not None}

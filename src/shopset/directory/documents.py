@@ -1,5 +1,6 @@
 """YAML files as values that remember where each field stands."""
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,8 @@ import yaml
 Field = tuple[str | int, ...]
 
 _MOST_BYTES: Final = 4 << 20
-_MOST_NODES: Final = 200_000
-"""Values in one file, aliases counted as often as they are used: a small file must not unfold into a huge one."""
+_MOST_UNFOLDED: Final = 100_000
+"""Values that aliases may add to those that a file spells out: a small file must not unfold into a huge one."""
 _DEEPEST: Final = 50
 
 
@@ -57,34 +58,49 @@ class _FlawError(Exception):
 
 def read_documents(path: Path) -> tuple[list[Document], Flaw | None, str]:
     """Return the documents of a file up to the first flaw, the flaw, and the file's text."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        return (
-            [],
-            Flaw(Span(1, 1), f"the file cannot be read: {error.strerror}", "mend its permissions, or remove it"),
-            "",
-        )
-    if len(content) > _MOST_BYTES:
-        return [], Flaw(Span(1, 1), f"the file is larger than {_MOST_BYTES >> 20} MiB", "split it"), ""
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        return [], Flaw(Span(line, 1), f"byte {error.start} is not UTF-8", "save the file as UTF-8"), ""
     documents: list[Document] = []
+    text = ""
     try:
+        text = _read_text(path)
         documents.extend(_compose(text))
     except _FlawError as error:
         return documents, error.flaw, text
     return documents, None, text
 
 
+def _read_text(path: Path) -> str:
+    start = Span(1, 1)
+    try:
+        # A pipe or a device would be waited for, or never end.
+        plain = stat.S_ISREG(path.stat().st_mode)
+        content = _read_beginning(path) if plain else b""
+    except OSError as error:
+        message = f"the file cannot be read: {error.strerror}"
+        raise _FlawError(start, message, "mend its permissions, or remove it") from error
+    if not plain:
+        raise _FlawError(start, "this is no plain file", "remove it, or give it another ending")
+    if len(content) > _MOST_BYTES:
+        raise _FlawError(start, f"the file is larger than {_MOST_BYTES >> 20} MiB", "split it")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise _FlawError(Span(line, 1), f"byte {error.start} is not UTF-8", "save the file as UTF-8") from error
+
+
+def _read_beginning(path: Path) -> bytes:
+    """Return the content, or one byte more than a file may have."""
+    with path.open("rb") as file:
+        return file.read(_MOST_BYTES + 1)
+
+
 def _compose(text: str) -> Iterator[Document]:
+    # Without aliases, a file has fewer values than characters.
+    reader = _Reader(most_values=len(text) + _MOST_UNFOLDED)
     try:
         for node in yaml.compose_all(text, yaml.CSafeLoader):
             if node is not None and not (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
-                yield _Reader().document(node)
+                yield reader.document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         span = Span(mark.line + 1, mark.column + 1) if mark else Span(1, 1)
@@ -99,20 +115,22 @@ def _compose(text: str) -> Iterator[Document]:
 class _Reader:
     """Turns nodes into values. Scalars are resolved by the rules of YAML 1.1, as Kubernetes does."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_values: int) -> None:
+        self._most_values = most_values
+        self._values = 0
         self._constructor = yaml.constructor.SafeConstructor()
         self._fields: dict[Field, Span] = {}
         self._keys: dict[Field, Span] = {}
-        self._nodes = 0
 
     def document(self, node: yaml.Node) -> Document:
+        self._fields, self._keys = {}, {}
         value = self._value(node, ())
         return Document(value, self._fields, self._keys)
 
     def _value(self, node: yaml.Node, path: Field) -> Any:
-        self._nodes += 1
+        self._values += 1
         span = _span(node)
-        if self._nodes > _MOST_NODES or len(path) > _DEEPEST:
+        if self._values > self._most_values or len(path) > _DEEPEST:
             raise _FlawError(span, "the document unfolds into too much", "write it without so many aliases or levels")
         self._fields[path] = span
         if isinstance(node, yaml.MappingNode):
