@@ -153,7 +153,7 @@ class _Reader:
             yield key, self._value(value_node, (*path, key))
 
     def _scalar(self, node: yaml.Node, span: Span) -> Any:
-        if node.tag.endswith((":timestamp", ":binary")):
+        if node.tag.endswith((":str", ":timestamp", ":binary")):
             # Kubernetes has strings where YAML 1.1 sees a date.
             return node.value
         try:
