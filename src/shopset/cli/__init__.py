@@ -8,14 +8,26 @@ _GLOBAL = {"--fleet": True, "-f": True, "--cache": True, "--as": True, "--timeou
 """Global options, and whether they take a value. They may stand anywhere, as kubectl's do."""
 
 
+_CLICK_USAGE = 2
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run shopctl (or `kubectl shopset`)."""
     # Looking for plugins of pydantic costs a tenth of a start, and none may change what shopctl accepts.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from shopset.cli.app import app  # noqa: PLC0415  # importing the package must cost nothing
+    from shopset.cli.exits import USAGE  # noqa: PLC0415
+    from shopset.cli.running import Ended  # noqa: PLC0415
 
     given = list(sys.argv[1:] if arguments is None else arguments)
-    app(args=hoisted(given), prog_name="kubectl shopset" if sys.argv[0].endswith("kubectl-shopset") else "shopctl")
+    name = "kubectl shopset" if sys.argv[0].endswith("kubectl-shopset") else "shopctl"
+    try:
+        app(args=hoisted(given), prog_name=name)
+    except Ended:
+        raise
+    except SystemExit as ended:
+        # Wrong words must not look like "there is something to do".
+        raise SystemExit(USAGE if ended.code == _CLICK_USAGE else ended.code) from None
 
 
 def hoisted(arguments: Sequence[str]) -> list[str]:

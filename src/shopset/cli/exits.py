@@ -16,10 +16,10 @@ INTERRUPTED: Final = 130
 MEANINGS: Final = {
     OK: "done; for plan: nothing to do",
     FAILURE: "something could not be done; the message says what and why",
-    SOMETHING_TO_DO: "plan: there is something to do; wait: not there yet",
+    SOMETHING_TO_DO: "plan and --dry-run: there is something to do",
     INVALID_FLEET: "the fleet has errors; nothing was read from it or written",
     REFUSED: "the request can't be met as things stand, or a push was refused",
-    UNREACHABLE: "a repository or cluster did not answer",
+    UNREACHABLE: "a repository did not answer",
     LOST_RACE: "others were faster, again and again; nothing was lost, run it again",
     USAGE: "wrong words or options",
     BUG: "a bug in shopset; SHOPSET_DEBUG=1 shows where",

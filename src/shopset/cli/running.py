@@ -9,6 +9,10 @@ from shopset.cli import exits
 from shopset.cli.settings import Settings
 
 
+class Ended(SystemExit):
+    """A verb ended with its exit code; any other exit is about the words of the command."""
+
+
 def run(settings: Settings, module: str, function: str, **options: Any) -> None:
     """Call `shopset.cli.<module>.<function>(settings, **options)` and exit with its code."""
     try:
@@ -22,7 +26,7 @@ def run(settings: Settings, module: str, function: str, **options: Any) -> None:
         code = exits.OK
     except Exception as error:  # noqa: BLE001  # the boundary: nothing may reach a person as a traceback
         code = _explain(error, settings)
-    raise SystemExit(code)
+    raise Ended(code)
 
 
 def _explain(error: Exception, settings: Settings) -> int:
