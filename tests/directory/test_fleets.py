@@ -139,12 +139,18 @@ def test_a_folder_that_cannot_be_listed_makes_no_fleet(folder: Path) -> None:
     for parent in (folder, *folder.parents[:3]):
         parent.chmod(0o755)
     (folder / "sub").mkdir(mode=0o700)
+    assert read_fleet(folder).fleet is not None  # which also imports what a child may not be allowed to read
     child = os.fork()
     if child == 0:
-        os.setuid(65534)
-        reading = read_fleet(folder)
-        told = [found.message for found in reading.diagnostics if found.file == "sub"]
-        os._exit(0 if reading.fleet is None and "cannot be read" in "".join(told) else 1)
+        code = 2
+        try:
+            os.setuid(65534)
+            reading = read_fleet(folder)
+            told = [found.message for found in reading.diagnostics if found.file == "sub"]
+            code = 0 if reading.fleet is None and "cannot be read" in "".join(told) else 1
+        finally:
+            # Whatever happens, the child must not go on with the tests.
+            os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
