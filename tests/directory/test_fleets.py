@@ -136,8 +136,9 @@ def test_a_pipe_is_not_waited_for(folder: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_a_folder_that_cannot_be_listed_makes_no_fleet(folder: Path) -> None:
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(0o755)
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_mode & 0o055 == 0:
+            parent.chmod(0o755)
     (folder / "sub").mkdir(mode=0o700)
     assert read_fleet(folder).fleet is not None  # which also imports what a child may not be allowed to read
     child = os.fork()
@@ -150,6 +151,24 @@ def test_a_folder_that_cannot_be_listed_makes_no_fleet(folder: Path) -> None:
             code = 0 if reading.fleet is None and "cannot be read" in "".join(told) else 1
         finally:
             # Whatever happens, the child must not go on with the tests.
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_fleet_that_cannot_be_reached_is_told(folder: Path) -> None:
+    assert read_fleet(folder).fleet is not None  # which also imports what a child may not be allowed to read
+    hidden = folder / "hidden" / "fleet"
+    hidden.mkdir(parents=True)
+    hidden.parent.chmod(0o700)
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            os.setuid(65534)
+            told = [found.message for found in read_fleet(hidden).diagnostics]
+            code = 0 if "cannot be read: Permission denied" in "".join(told) else 1
+        finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

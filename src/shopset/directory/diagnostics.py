@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from shopset.api import redact
+from shopset.api.errors import quoted
 from shopset.directory.documents import Field, Span
 
 _MOST_SHOWN: Final = 160
@@ -68,8 +69,13 @@ def dotted(field: Field) -> str:
     """Return the path of a field as people write it: `spec.promotion.gates[0].name`."""
     text = ""
     for part in field:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if isinstance(part, int) else f".{printable(part)}" if text else printable(part)
     return text
+
+
+def printable(text: str) -> str:
+    """Return `text` as it stands, or quoted where a terminal would act on it or could not show it."""
+    return text if text.isprintable() else quoted(text)
 
 
 def _width(text: str) -> int:

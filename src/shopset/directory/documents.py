@@ -8,12 +8,17 @@ from typing import Any, Final
 
 import yaml
 
+from shopset.api import redact
+from shopset.api.errors import quoted
+
 Field = tuple[str | int, ...]
 
 _MOST_BYTES: Final = 4 << 20
 _MOST_UNFOLDED: Final = 100_000
 """Values that aliases may add to those that a file spells out: a small file must not unfold into a huge one."""
 _DEEPEST: Final = 50
+_INTEGER_BITS: Final = 64
+"""What Kubernetes has for a whole number; Python may not even show a much longer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,9 @@ class _Reader:
                 raise _FlawError(span, "a key is no plain word", "write each field by its name")
             key = key_node.value
             if key in seen:
-                raise _FlawError(span, f"{key} is there twice, first on line {seen[key].line}", "keep one of the two")
+                raise _FlawError(
+                    span, f"{quoted(key)} is there twice, first on line {seen[key].line}", "keep one of the two"
+                )
             seen[key] = span
             self._keys[*path, key] = span
             yield key, self._value(value_node, (*path, key))
@@ -157,9 +164,18 @@ class _Reader:
             # Kubernetes has strings where YAML 1.1 sees a date.
             return node.value
         try:
-            return self._constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            raise _FlawError(span, f"{node.value!r} cannot be read: {error}", "quote it") from error
+            value = self._constructor.construct_object(node)
+        except (yaml.YAMLError, LookupError, ValueError) as error:
+            raise _unreadable(node, span) from error
+        if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+            raise _unreadable(node, span)
+        return value
+
+
+def _unreadable(node: yaml.Node, span: Span) -> _FlawError:
+    tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+    message = f"{quoted(redact(node.value))} cannot be read as {quoted(tag)}"
+    return _FlawError(span, message, "quote it, without a tag")
 
 
 def _span(node: yaml.Node) -> Span:

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -82,12 +83,17 @@ def _judge(error: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str]:
 
 def _fields_at(kind: type[Resource], field: Field) -> list[str]:
     """Return the names of the fields at a path of a kind, by its schema."""
-    schema = kind.model_json_schema(by_alias=True)
-    node: dict[str, Any] = schema
+    schema = _schema(kind)
+    node = schema
     for part in field:
         node = _resolved(schema, node)
         node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
     return sorted(_resolved(schema, node).get("properties", {}))
+
+
+@cache
+def _schema(kind: type[Resource]) -> dict[str, Any]:
+    return kind.model_json_schema(by_alias=True)
 
 
 def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from shopset.api import API_GROUP, API_VERSION, KINDS, Platform, Resource
 from shopset.api.errors import quoted
 from shopset.core.fleets import Fleet, Problem, assemble
-from shopset.directory.diagnostics import Diagnostic, dotted, shown_line
+from shopset.directory.diagnostics import Diagnostic, dotted, printable, shown_line
 from shopset.directory.documents import Document, Field, Span, read_documents
 from shopset.directory.explaining import explain, suggest
 
@@ -92,9 +92,7 @@ class _FolderReader:
         files = sorted(self._files())
         for path in files:
             self._read_file(path)
-        if not self._folder.is_dir():
-            self._complain(".", f"there is no folder {self._folder}", "shopctl init makes one")
-        elif not files:
+        if not files and not self._unread:
             self._complain(".", f"there is no YAML file in {self._folder}", "shopctl init makes an example")
         assembly = assemble(self._resources)
         self._diagnostics += [self._locate(problem) for problem in assembly.problems if self._is_news(problem)]
@@ -113,12 +111,14 @@ class _FolderReader:
     def _cannot_list(self, error: OSError) -> None:
         # Resources that can't be seen must not pass for resources that were removed.
         path = Path(error.filename)
-        if path.is_dir() or path != self._folder:
+        if path == self._folder and isinstance(error, FileNotFoundError):
+            self._complain(".", f"there is no folder {path}", "shopctl init makes one")
+        else:
             message = f"the folder cannot be read: {error.strerror}"
             self._complain(self._relative(path), message, "mend its permissions, or remove it")
 
     def _relative(self, path: Path) -> str:
-        return str(path.relative_to(self._folder))
+        return printable(str(path.relative_to(self._folder)))
 
     def _read_file(self, path: Path) -> None:
         file = self._relative(path)
@@ -151,7 +151,8 @@ class _FolderReader:
     def _take_resource(self, source: _Source, value: dict[str, Any]) -> None:
         kind = KINDS[value["kind"]]
         try:
-            resource = kind.model_validate(value)
+            # The names of Python are no names in a file: kubectl would refuse them.
+            resource = kind.model_validate(value, by_alias=True, by_name=False)
         except ValidationError as error:
             self._refused |= _references(value)
             self._diagnostics += [
