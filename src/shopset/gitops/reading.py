@@ -1,7 +1,8 @@
 """Reading a store: the tree of a tier, the ledger, commits and bases. What did not change is not read again."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,10 +11,12 @@ import pygit2
 from shopset.core.release.ledgers import Ledger, read_ledger
 from shopset.core.release.observed import Components, ObservedTier, Trouble
 from shopset.core.release.revisions import SHORT, MalformedRevisionError, Revision
-from shopset.gitops.transport import LocalGitError
+from shopset.gitops.stores import DamagedStoreError
+from shopset.gitops.transport import GitError, LocalGitError
 
 _KUSTOMIZATIONS: Final = frozenset({"kustomization.yaml", "kustomization.yml", "Kustomization"})
 _GITLINK: Final = pygit2.enums.FileMode.COMMIT
+_TREE: Final = pygit2.enums.FileMode.TREE
 _LINK: Final = pygit2.enums.FileMode.LINK
 _EXECUTABLE: Final = pygit2.enums.FileMode.BLOB_EXECUTABLE
 
@@ -22,23 +25,37 @@ class AbsentObjectError(LocalGitError):
     """A commit or file that the repository does not have."""
 
 
-def commit_in(repository: pygit2.Repository, commit: str) -> pygit2.Commit:
-    """Return a commit. Raises AbsentObjectError."""
+class UnsafeTreeError(LocalGitError):
+    """A tree with names that git itself would not check out."""
+
+    advice = "Remove the file from the repository: git fsck names it"
+
+
+@contextmanager
+def sound() -> Iterator[None]:
+    """Read what must be there. Raises DamagedStoreError where it is not, or not whole."""
     try:
-        found = repository[commit]
-    except (KeyError, ValueError) as error:
-        raise AbsentObjectError(f"there is no commit {commit[:SHORT]}", str(error)) from error
+        yield
+    except (AbsentObjectError, pygit2.GitError, KeyError, ValueError) as error:
+        raise DamagedStoreError("the cache is damaged", str(error)) from error
+
+
+def commit_in(repository: pygit2.Repository, commit: str) -> pygit2.Commit:
+    """Return a commit. Raises AbsentObjectError, DamagedStoreError."""
+    with sound():
+        found = repository.get(commit)
     if not isinstance(found, pygit2.Commit):
-        raise AbsentObjectError(f"{commit[:SHORT]} is no commit", "")
+        raise AbsentObjectError(f"there is no commit {commit[:SHORT]}")
     return found
 
 
 def read_blob(repository: pygit2.Repository, blob: str) -> bytes:
-    """Return a file's content. Raises AbsentObjectError."""
-    found = repository.get(blob)
-    if not isinstance(found, pygit2.Blob):
-        raise AbsentObjectError(f"there is no file {blob[:SHORT]}", "")
-    return found.data
+    """Return a file's content. Raises AbsentObjectError, DamagedStoreError."""
+    with sound():
+        found = repository.get(blob)
+        if isinstance(found, pygit2.Blob):
+            return found.data
+    raise AbsentObjectError(f"there is no file {blob[:SHORT]}")
 
 
 def has_commit(repository: pygit2.Repository, commit: str) -> bool:
@@ -50,79 +67,81 @@ def is_ancestor(repository: pygit2.Repository, ancestor: str, descendant: str) -
     """Tell whether a commit is another's ancestor, or the same. One that is not there is nobody's."""
     if ancestor not in repository or descendant not in repository:
         return False
-    return ancestor == descendant or repository.descendant_of(descendant, ancestor)
+    with sound():
+        return ancestor == descendant or repository.descendant_of(descendant, ancestor)
 
 
 def components_of(repository: pygit2.Repository, commit: str) -> Components:
-    """Return the components of a base."""
-    tree = commit_in(repository, commit).tree
-    if any(entry.name in _KUSTOMIZATIONS for entry in tree):
-        return Components(("",))
-    folders = [entry for entry in tree if isinstance(entry, pygit2.Tree) and not str(entry.name).startswith(".")]
-    names = sorted(str(folder.name) for folder in folders if any(entry.name in _KUSTOMIZATIONS for entry in folder))
+    """Return the components of a base. Raises AbsentObjectError, DamagedStoreError."""
+    found = commit_in(repository, commit)
+    with sound():
+        if _has_kustomization(found.tree):
+            return Components(("",))
+        folders = {str(entry.name): entry for entry in found.tree if isinstance(entry, pygit2.Tree)}
+        names = sorted(
+            name for name, folder in folders.items() if not name.startswith(".") and _has_kustomization(folder)
+        )
+    return _named(names, commit[:SHORT])
+
+
+def _has_kustomization(tree: pygit2.Tree) -> bool:
+    return any(entry.name in _KUSTOMIZATIONS and isinstance(entry, pygit2.Blob) for entry in tree)
+
+
+def _named(names: list[str], base: str) -> Components:
     odd = [name for name in names if not name.isascii() or any(character in name for character in " \"'\\#:\n\t")]
     if odd:
         return Components(
-            problem=f"the folder {odd[0]!r} of the base {commit[:SHORT]} cannot be named in a kustomization: rename it"
+            problem=f"the folder {odd[0]!r} of the base {base} cannot be named in a kustomization: rename it"
         )
     if not names:
         return Components(
-            problem=f"the base {commit[:SHORT]} has no kustomization.yaml, neither in its root nor in a folder: add one"
+            problem=f"the base {base} has no kustomization.yaml, neither in its root nor in a folder: add one"
         )
     return Components(tuple(names))
 
 
-@dataclass
 class TreeReader:
-    """Reads trees of a system repository, and remembers those that it has read by their ids."""
+    """Reads trees of a system repository, and remembers by their ids those of the newest two observations."""
 
-    repository: pygit2.Repository
-
-    def __post_init__(self) -> None:
-        self._listings: dict[str, dict[str, str]] = {}
+    def __init__(self, repository: pygit2.Repository) -> None:
+        self.repository = repository
         self._ledgers: dict[str, Ledger] = {}
+        self._listings: dict[str, dict[str, str]] = {}
+        self._older: dict[str, dict[str, str]] = {}
 
-    def tier(self, head: str) -> ObservedTier:
-        """Read the head of a tier's branch."""
-        tree = commit_in(self.repository, head).tree
-        gitlinks = {str(entry.name): str(entry.id) for entry in tree if entry.filemode == _GITLINK}
-        files = self._files(tree)
-        overlays = self._overlays(tree)
-        revision, trouble = self._revision(tree, gitlinks)
-        return ObservedTier(head, revision, files, overlays, gitlinks, trouble)
-
-    def overlay(self, head: str, shopset: str) -> tuple[dict[str, str], str | None]:
-        """Return the gitlinks of a commit, and the id of a ShopSet's overlay in it."""
-        tree = commit_in(self.repository, head).tree
-        gitlinks = {str(entry.name): str(entry.id) for entry in tree if entry.filemode == _GITLINK}
-        return gitlinks, self._overlays(tree).get(shopset)
+    def tiers(self, heads: Mapping[str, str]) -> dict[str, ObservedTier]:
+        """Read the heads of tiers' branches (tier -> commit). Raises DamagedStoreError."""
+        self._older, self._listings = self._listings, {}
+        with sound():
+            return {tier: self._tier(head) for tier, head in heads.items()}
 
     def ledger(self, head: str) -> Ledger:
-        """Read the ledger at a commit."""
-        tree = commit_in(self.repository, head).tree
-        key = str(tree.id)
-        if key not in self._ledgers:
-            files = {path: read_blob(self.repository, blob) for path, blob in self._files(tree).items()}
-            self._ledgers = {key: read_ledger(files)}
+        """Read the ledger at a commit. Raises DamagedStoreError."""
+        with sound():
+            tree = commit_in(self.repository, head).tree
+            key = str(tree.id)
+            if key in self._ledgers:
+                return self._ledgers[key]
+            files = {path: read_blob(self.repository, blob) for path, blob in self._walk(tree)}
+        self._ledgers = {key: read_ledger(files)}
         return self._ledgers[key]
 
-    def _revision(self, tree: pygit2.Tree, gitlinks: dict[str, str]) -> tuple[Revision | None, Trouble | None]:
+    def _tier(self, head: str) -> ObservedTier:
+        tree = commit_in(self.repository, head).tree
+        gitlinks = {str(entry.name): str(entry.id) for entry in tree if entry.filemode == _GITLINK}
+        revision, trouble = self._revision(tree, gitlinks)
+        return ObservedTier(head, revision, self._files(tree), self._overlays(tree), gitlinks, trouble)
+
+    def _revision(self, tree: pygit2.Tree, gitlinks: Mapping[str, str]) -> tuple[Revision | None, Trouble | None]:
+        if "revision.yaml" not in tree or not isinstance(tree["revision.yaml"], pygit2.Blob):
+            return None, _to_revert("RevisionMissing", "the branch has no file revision.yaml")
         try:
-            revision = (
-                Revision.parse(read_blob(self.repository, str(tree["revision.yaml"].id)))
-                if "revision.yaml" in tree
-                else None
-            )
-        except (MalformedRevisionError, AbsentObjectError) as error:
-            return None, Trouble("RevisionMalformed", f"{error}. Put the last good commit back with git revert")
-        if revision is None:
-            return None, Trouble(
-                "RevisionMissing", "the branch has no revision.yaml. Put the last good commit back with git revert"
-            )
+            revision = Revision.parse(read_blob(self.repository, str(tree["revision.yaml"].id)))
+        except MalformedRevisionError as error:
+            return None, _to_revert("RevisionMalformed", str(error))
         if gitlinks != {"base": revision.apps, "configuration": revision.configuration}:
-            return None, Trouble(
-                "RevisionDiffers", "base and configuration are not the commits of revision.yaml. Revert the last commit"
-            )
+            return None, _to_revert("RevisionDiffers", "base and configuration are not the commits of revision.yaml")
         return revision, None
 
     def _overlays(self, tree: pygit2.Tree) -> dict[str, str]:
@@ -131,16 +150,13 @@ class TreeReader:
         folder = tree["overlays"]
         if not isinstance(folder, pygit2.Tree):
             return {}
-        key = f"overlays {folder.id}"
-        if key not in self._listings:
-            self._listings[key] = {str(entry.name): str(entry.id) for entry in folder if isinstance(entry, pygit2.Tree)}
-        return self._listings[key]
+        return self._remembered(
+            f"overlays {folder.id}",
+            lambda: ((str(entry.name), str(entry.id)) for entry in folder if entry.filemode == _TREE),
+        )
 
     def _files(self, tree: pygit2.Tree) -> dict[str, str]:
-        key = str(tree.id)
-        if key not in self._listings:
-            self._listings[key] = dict(self._walk(tree))
-        return self._listings[key]
+        return self._remembered(str(tree.id), lambda: self._walk(tree))
 
     def _walk(self, tree: pygit2.Tree) -> Iterator[tuple[str, str]]:
         for entry in tree:
@@ -150,18 +166,44 @@ class TreeReader:
             elif entry.filemode != _GITLINK:
                 yield str(entry.name), str(entry.id)
 
+    def _remembered(self, key: str, read: Callable[[], Iterable[tuple[str, str]]]) -> dict[str, str]:
+        if key not in self._listings:
+            self._listings[key] = self._older[key] if key in self._older else dict(read())
+        return self._listings[key]
+
+
+def _to_revert(reason: str, message: str) -> Trouble:
+    return Trouble(reason, f"{message}. Put the last good commit back with git revert")
+
 
 def export(repository: pygit2.Repository, commit: str, folder: Path) -> None:
-    """Write a commit's files into a folder that does not exist yet. Submodules are left out; links stay links."""
-    _export(commit_in(repository, commit).tree, folder)
+    """Write a commit's files into a folder that does not exist yet. Submodules are left out; links stay links.
+
+    Raises AbsentObjectError, UnsafeTreeError, DamagedStoreError, and LocalGitError where the disk refuses.
+    """
+    tree = commit_in(repository, commit).tree
+    try:
+        with sound():
+            _export(tree, folder, commit)
+    except (OSError, GitError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, GitError):
+            raise
+        raise LocalGitError(f"{commit[:SHORT]} cannot be written to {folder}", str(error)) from error
 
 
-def _export(tree: pygit2.Tree, folder: Path) -> None:
+def _export(tree: pygit2.Tree, folder: Path, commit: str) -> None:
     folder.mkdir(parents=True)
+    written: set[str] = set()
     for entry in tree:
-        target = folder / str(entry.name)
+        name = str(entry.name)
+        # Of two entries of one name, the second would be written through what the first left there.
+        if name in written or name.lower() in {"", ".", "..", ".git"} or "/" in name:
+            raise UnsafeTreeError(f"{commit[:SHORT]} has a file with the name {name!r}, which leads astray")
+        written.add(name)
+        target = folder / name
         if isinstance(entry, pygit2.Tree):
-            _export(entry, target)
+            _export(entry, target, commit)
         elif isinstance(entry, pygit2.Blob) and entry.filemode == _LINK:
             target.symlink_to(entry.data.decode(errors="surrogateescape"))
         elif isinstance(entry, pygit2.Blob):

@@ -1,10 +1,12 @@
 """The three repositories as the engine sees them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import pygit2
 
@@ -32,10 +34,13 @@ from shopset.gitops.reading import (
     has_commit,
     is_ancestor,
     read_blob,
+    sound,
 )
-from shopset.gitops.stores import Store
+from shopset.gitops.stores import DamagedStoreError, Store
 from shopset.gitops.transport import GitError, LocalGitError, Runner, UnreachableError
-from shopset.gitops.writing import write_commits
+from shopset.gitops.writing import write_commits, write_tree_commit
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Remotes:
             kind: Store(url, repository_folder(url).removesuffix(".git"), cache / f"{kind}.git", runner)
             for kind, url in urls.items()
         }
-        self._readers: dict[int, TreeReader] = {}
+        self._reader: TreeReader | None = None
 
     # -- observing
 
@@ -87,64 +92,55 @@ class Remotes:
         with ThreadPoolExecutor(len(self._stores)) as pool:
             seen = dict(zip(self._stores, pool.map(_look, self._stores.values()), strict=True))
         heads = seen[Repository.SYSTEM].branches
-        tiers = {tier: self._reader().tier(heads[branch]) for tier, branch in branches.items() if branch in heads}
-        ledger = self._reader().ledger(heads[BRANCH]) if BRANCH in heads else Ledger()
+        of_tiers = {tier: heads[branch] for tier, branch in branches.items() if branch in heads}
+        try:
+            tiers, ledger = self._read(
+                Repository.SYSTEM, lambda objects: self._trees(objects, of_tiers, heads.get(BRANCH))
+            )
+        except GitError as error:
+            system = seen[Repository.SYSTEM]
+            seen[Repository.SYSTEM] = ObservedRepository(trouble=system.trouble or _trouble(error))
+            tiers, ledger = {}, Ledger()
         return GitObservation(seen, tiers, ledger)
 
     def answer(self, question: IsAncestor | SameTree | SubjectOf | ComponentsOf) -> bool | str | Components:
-        """Answer a question about commits that were observed."""
+        """Answer a question about commits that were observed. Of one that is not there, nothing is true."""
         match question:
             case IsAncestor(repository, ancestor, descendant):
-                return is_ancestor(self.objects(repository), ancestor, descendant)
+                return self._read(repository, lambda objects: is_ancestor(objects, ancestor, descendant))
             case SameTree(repository, one, other):
-                return self.tree_of(repository, one) == self.tree_of(repository, other)
+                return self._have_same_tree(repository, one, other)
             case SubjectOf(repository, commit):
                 return self._subject(repository, commit)
             case ComponentsOf(apps):
-                try:
-                    return components_of(self.objects(Repository.APPS), apps)
-                except AbsentObjectError as error:
-                    return Components(problem=f"{error}. Push it again, it was the base")
-
-    def overlay(self, commit: str, shopset: str) -> tuple[dict[str, str], str | None]:
-        """Return the gitlinks of a system commit, and the id of a ShopSet's overlay in it."""
-        return self._reader().overlay(commit, shopset)
+                return self._components(apps)
 
     # -- reading
 
-    def objects(self, repository: Repository) -> pygit2.Repository:
-        """Return the objects of a repository's local copy."""
-        return self._stores[repository].repository
-
     def has_commit(self, repository: Repository, commit: str) -> bool:
         """Tell whether a commit was seen in a repository."""
-        return has_commit(self.objects(repository), commit)
+        return self._read(repository, lambda objects: has_commit(objects, commit))
 
     def tree_of(self, repository: Repository, commit: str) -> str:
         """Return the id of a commit's tree. Raises AbsentObjectError."""
-        return str(commit_in(self.objects(repository), commit).tree.id)
+        return str(self._commit(repository, commit).tree_id)
 
     def read_blob(self, blob: str) -> bytes:
         """Return a file of the system repository. Raises AbsentObjectError."""
-        return read_blob(self.objects(Repository.SYSTEM), blob)
+        return self._read(Repository.SYSTEM, lambda objects: read_blob(objects, blob))
 
     def export(self, repository: Repository, commit: str, folder: Path) -> None:
-        """Write a commit's files into a folder that does not exist yet. Raises AbsentObjectError."""
-        export(self.objects(repository), commit, folder)
+        """Write a commit's files into a folder that does not exist yet: all of them or nothing.
+
+        Raises AbsentObjectError, UnsafeTreeError, and LocalGitError where the disk refuses.
+        """
+        self._read(repository, lambda objects: export(objects, commit, folder))
 
     def log(
         self, repository: Repository, head: str, *, without: str | None = None, limit: int = 1000
     ) -> Iterator[LoggedCommit]:
-        """Yield a commit and its ancestors, newest first, less those of `without`."""
-        objects = self.objects(repository)
-        walker = objects.walk(commit_in(objects, head).id, pygit2.enums.SortMode.TOPOLOGICAL)
-        if without is not None:
-            walker.hide(commit_in(objects, without).id)
-        for commit, _ in zip(walker, range(limit), strict=False):
-            author = Identity(commit.author.name, commit.author.email)
-            yield LoggedCommit(
-                str(commit.id), datetime.fromtimestamp(commit.commit_time, UTC), author, _first_line(commit.message)
-            )
+        """Yield a commit and its ancestors, newest first, less those of `without`. Raises AbsentObjectError."""
+        yield from self._read(repository, lambda objects: list(islice(_log(objects, head, without), limit)))
 
     # -- pushing
 
@@ -159,63 +155,112 @@ class Remotes:
             commit.branch: replace(commit, parent=parents.get(commit.branch, commit.parent))
             for commit in action.commits
         }
-        made = write_commits(store, commits, action.author, self.committer, action.at)
-        store.push({f"refs/heads/{branch}": commit for branch, commit in made.items()})
+        with store.locked():
+            made = write_commits(store, commits, action.author, self.committer, action.at)
+            store.push({f"refs/heads/{branch}": commit for branch, commit in made.items()})
         return made
 
     def push_refs(self, action: PushRefs) -> dict[str, str]:
         """Push existing commits to refs. Return ref -> commit. Raises as push_commits."""
+        store = self._stores[action.repository]
         refs = {update.ref: update.commit for update in action.updates}
-        self._stores[action.repository].push(refs)
+        with store.locked():
+            store.push(refs)
         return refs
 
     def push_merge(self, action: PushMerge) -> dict[str, str]:
         """Make a merge, and prepare the pending work on top of it, and push both. Return ref -> commit. Raises as push_commits."""
         store = self._stores[action.repository]
         tree = self.tree_of(action.repository, action.tree_of)
-        merged = self._commit(action, tree, action.subject, action.parents)
-        refs = {f"refs/heads/{action.branch}": merged}
-        if action.pending is not None:
-            conflicts, output = store.runner.run(
-                ["merge-tree", "--write-tree", *action.parents], store.path, accept=(0, 1)
-            )
-            if not conflicts:
-                pending = self._commit(action, output.decode().split()[0], pending_subject(action), (merged,))
+        with store.locked():
+            merged = self._merge(store, action, tree, action.subject, action.parents)
+            refs = {f"refs/heads/{action.branch}": merged}
+            both = None if action.pending is None else _merged_tree(store, action.parents)
+            if both is not None:
+                pending = self._merge(store, action, both, pending_subject(action), (merged,))
                 refs[f"refs/heads/{action.pending}"] = pending
-        store.push(refs)
+            store.push(refs)
         return refs
 
-    def _commit(self, action: PushMerge, tree: str, subject: str, parents: tuple[str, ...]) -> str:
-        objects, when = self.objects(action.repository), int(action.at.timestamp())
-        author = pygit2.Signature(action.author.name, action.author.email, when, 0)
-        committer = pygit2.Signature(self.committer.name, self.committer.email, when, 0)
-        ids: list[str | pygit2.Oid] = [*parents]
-        return str(objects.create_commit(None, author, committer, f"{subject}\n", pygit2.Oid(hex=tree), ids))
+    def _merge(self, store: Store, action: PushMerge, tree: str, subject: str, parents: tuple[str, ...]) -> str:
+        return write_tree_commit(store, tree, parents, f"{subject}\n", action.author, self.committer, action.at)
+
+    # -- the local copies
+
+    def _read(self, repository: Repository, read: Callable[[pygit2.Repository], _Read]) -> _Read:
+        """Read a local copy. One that turns out to be damaged is made anew and read again."""
+        store = self._stores[repository]
+        try:
+            return read(store.repository)
+        except DamagedStoreError:
+            store.renew()
+        return read(store.repository)
+
+    def _commit(self, repository: Repository, commit: str) -> pygit2.Commit:
+        return self._read(repository, lambda objects: commit_in(objects, commit))
+
+    def _have_same_tree(self, repository: Repository, one: str, other: str) -> bool:
+        try:
+            return self.tree_of(repository, one) == self.tree_of(repository, other)
+        except AbsentObjectError:
+            return False
 
     def _subject(self, repository: Repository, commit: str) -> str:
         try:
-            return _first_line(commit_in(self.objects(repository), commit).message)
+            return _first_line(self._commit(repository, commit).message)
         except AbsentObjectError:
             return ""
 
-    def _reader(self) -> TreeReader:
-        objects = self.objects(Repository.SYSTEM)
-        # A discarded cache comes back as another object; the readers of the old one go with it.
-        if id(objects) not in self._readers:
-            self._readers = {id(objects): TreeReader(objects)}
-        return self._readers[id(objects)]
+    def _components(self, apps: str) -> Components:
+        try:
+            return self._read(Repository.APPS, lambda objects: components_of(objects, apps))
+        except AbsentObjectError as error:
+            return Components(problem=f"{error.what}. Push it again, it was the base")
+
+    def _trees(
+        self, objects: pygit2.Repository, heads: Mapping[str, str], ledger: str | None
+    ) -> tuple[dict[str, ObservedTier], Ledger]:
+        # A local copy that was made anew is another object; what was read of the old one goes with it.
+        if self._reader is None or self._reader.repository is not objects:
+            self._reader = TreeReader(objects)
+        return self._reader.tiers(heads), Ledger() if ledger is None else self._reader.ledger(ledger)
 
 
 def _look(store: Store) -> ObservedRepository:
     try:
         store.refresh()
         return ObservedRepository(store.heads(), store.tags())
-    except UnreachableError as error:
-        return ObservedRepository(trouble=Trouble("RepositoryUnreachable", str(error)))
-    except LocalGitError as error:
-        return ObservedRepository(trouble=Trouble("CacheUnusable", str(error)))
     except GitError as error:
-        return ObservedRepository(trouble=Trouble("GitFailed", str(error)))
+        return ObservedRepository(trouble=_trouble(error))
+
+
+def _trouble(error: GitError) -> Trouble:
+    match error:
+        case UnreachableError():
+            return Trouble("RepositoryUnreachable", str(error))
+        case LocalGitError():
+            return Trouble("CacheUnusable", str(error))
+        case _:
+            return Trouble("GitFailed", str(error))
+
+
+def _log(objects: pygit2.Repository, head: str, without: str | None) -> Iterator[LoggedCommit]:
+    newest = commit_in(objects, head)
+    hidden = None if without is None else commit_in(objects, without)
+    with sound():
+        walker = objects.walk(newest.id, pygit2.enums.SortMode.TOPOLOGICAL)
+        if hidden is not None:
+            walker.hide(hidden.id)
+        for commit in walker:
+            author = Identity(commit.author.name, commit.author.email)
+            at = datetime.fromtimestamp(commit.commit_time, UTC)
+            yield LoggedCommit(str(commit.id), at, author, _first_line(commit.message))
+
+
+def _merged_tree(store: Store, parents: tuple[str, ...]) -> str | None:
+    """Return the tree of the merge of two commits; None where git cannot merge them by itself."""
+    conflicts, output = store.git(["merge-tree", "--write-tree", *parents], accept=(0, 1))
+    return None if conflicts else output.decode().split()[0]
 
 
 def _first_line(message: str) -> str:
