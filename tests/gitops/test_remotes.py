@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,60 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shopset.core.release.actions import SHOPSET, ActionKind, Commit, Identity, PushCommits, PushRefs, RefUpdate
+from shopset.core.release.actions import ActionKind, Commit, PushRefs, RefUpdate
 from shopset.core.release.observed import ComponentsOf, IsAncestor, Repository, SubjectOf
 from shopset.gitops import LostRaceError, RefusedError, Remotes, UnreachableError
+from support.git import AT, BRANCHES, LINKS, REVISION, head, ledger, push, remotes, source_commit, tier
 from support.worlds import ENVIRONMENT, git
-
-AT = datetime(2026, 11, 25, 4, 43, 12, tzinfo=UTC)
-BRANCHES = {"dev": "tier-0", "beta": "tier-1"}
-REVISION = b"apps: %b\nconfiguration: %b\nrenderer: v1\n" % (b"a" * 40, b"b" * 40)
-LINKS = {"base": "a" * 40, "configuration": "b" * 40}
-
-
-@pytest.fixture
-def parent(tmp_path: Path) -> Path:
-    for name in Repository:
-        git("init", "--quiet", "--bare", "--initial-branch=tier-0", str(tmp_path / f"shopset-{name}.git"))
-    return tmp_path
-
-
-def remotes(parent: Path, cache: str = "cache", timeout: float = 30, **urls: str) -> Remotes:
-    named = {kind: urls.get(kind.value, str(parent / f"shopset-{kind}.git")) for kind in Repository}
-    return Remotes(named, parent / cache, committer=SHOPSET, environment=ENVIRONMENT, timeout=timeout)
-
-
-def push(*commits: Commit) -> PushCommits:
-    return PushCommits(
-        kind=ActionKind.PIN, what="x", why=(), at=AT, commits=commits, author=Identity("Yamada", "y@example.com")
-    )
-
-
-def tier(parent: str | None, branch: str = "tier-0", **files: bytes) -> Commit:
-    writes = {"revision.yaml": REVISION, **{path.replace("__", "/"): content for path, content in files.items()}}
-    return Commit(branch, parent, "a commit", writes, gitlinks=LINKS)
-
-
-def ledger(parent: str | None, text: bytes = b"dev: {level: 0}\n") -> Commit:
-    return Commit("ledger", parent, "a record", {"tiers.yaml": text})
-
-
-def head(parent: Path, branch: str, name: str = "system") -> str:
-    return git("rev-parse", branch, folder=parent / f"shopset-{name}.git")
-
-
-def source_commit(parent: Path, name: str, files: dict[str, str], branch: str = "tier-0") -> str:
-    work = parent / "work"
-    git("init", "--quiet", str(work))
-    for path, content in files.items():
-        (work / path).parent.mkdir(parents=True, exist_ok=True)
-        (work / path).write_text(content)
-    git("add", "--all", folder=work)
-    git("commit", "--quiet", "--allow-empty", "-m", "the subject\n\nthe body", folder=work)
-    git("push", "--quiet", str(parent / f"shopset-{name}.git"), f"HEAD:refs/heads/{branch}", folder=work)
-    commit = git("rev-parse", "HEAD", folder=work)
-    shutil.rmtree(work)
-    return commit
 
 
 class TestPushing:
@@ -345,10 +295,7 @@ class TestUnreachable:
                 "GIT_CONFIG_KEY_0": "credential.helper",
                 "GIT_CONFIG_VALUE_0": "!f() { echo username=me; echo password=hunter2; }; f",
             }
-            named = {
-                kind: url if kind is Repository.APPS else str(parent / f"shopset-{kind}.git") for kind in Repository
-            }
-            it = Remotes(named, parent / "two", committer=SHOPSET, environment={**ENVIRONMENT, **helper}, timeout=30)
+            it = remotes(parent, "two", environment={**ENVIRONMENT, **helper}, apps=url)
             seen = it.observe(BRANCHES).repositories[Repository.APPS]
             update = RefUpdate("refs/heads/tier-1", commit, None)
             it.push_refs(
