@@ -45,6 +45,17 @@ def test_a_later_version_of_the_same_kind_is_the_same_object() -> None:
     assert not vet({"a-1": Build(objects=(ROLE,)), "a-2": Build(objects=(other,))}, clusters, "Tag").problems
 
 
+def test_an_object_that_names_another_namespace_is_refused() -> None:
+    cart, page = (BuiltObject("apps/v1", "Deployment", "shopset-a-1", name, "x") for name in ("cart", "page"))
+    build = Build(objects=(replace(ROLE, namespace="kube-system"), cart, page))
+    (problem,) = vet({"a-1": build, "b-1": build}, {"a-1": "a", "b-1": "b"}, "Tag").problems
+    assert problem.startswith(
+        "a-1, b-1 would have objects in several namespaces "
+        "(kube-system: ClusterRole/cart; shopset-a-1: Deployment/cart, Deployment/page)"
+    )
+    assert "metadata.namespace" in problem
+
+
 def test_each_shopset_may_bring_its_own_namespace() -> None:
     # One build stands for all ShopSets of a Configuration, so here both namespaces have the first one's name.
     build = Build(objects=(BuiltObject("v1", "Namespace", "", "shopset-a-1", "x"),))

@@ -31,6 +31,12 @@ def test_each_object_has_a_file_and_those_of_the_whole_cluster_lie_apart(tmp_pat
     assert read_objects((tmp_path / found[1]).read_text()) == (documents[0],)
 
 
+def test_another_namespace_is_that_of_an_object_of_the_whole_cluster(tmp_path: Path) -> None:
+    # kustomize moves all that has a namespace to the Application's own, so what is elsewhere has none.
+    found = install(tmp_path, "shopset-a-1", [made("ClusterRole", "cart", namespace="kube-system")], ())
+    assert found == files_in(tmp_path) == ["cluster/ClusterRole-cart.yaml"]
+
+
 def test_what_is_gone_goes_too(tmp_path: Path) -> None:
     before = install(tmp_path, "shopset-a-1", [made("Service", "a"), made("ClusterRole", "a", namespace="")], ())
     install(tmp_path, "shopset-a-1", [made("Service", "b")], before)

@@ -77,6 +77,14 @@ def test_a_commit_that_changes_nothing_is_seen_without_a_build(cluster: Cluster)
     assert after.commit != before.commit
 
 
+def test_what_belongs_to_the_whole_cluster_and_names_a_namespace_is_installed_once(cluster: Cluster) -> None:
+    cluster.built = (f"{CART}---\n{ROLE.replace('cart}', 'cart, namespace: kube-system}')}", "")
+    before = cluster.step()
+    assert cluster.step(5) == before
+    assert cluster.builds == 2
+    assert cluster.objects() == {"Service-cart.yaml", "ClusterRole-cart.yaml"}
+
+
 def test_a_sync_keeps_the_time_since_which_it_is_healthy(cluster: Cluster) -> None:
     before = cluster.step()
     cluster.release("2")

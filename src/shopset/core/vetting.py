@@ -20,7 +20,7 @@ class Vetting:
 
 def vet(builds: Mapping[str, Build], clusters: Mapping[str, str], policy: Policy) -> Vetting:
     """Vet the builds (ShopSet -> build) of ShopSets that run on `clusters` (ShopSet -> cluster)."""
-    problems = [*_failed(builds), *_clashes(builds, clusters)]
+    problems = [*_failed(builds), *_scattered(builds), *_clashes(builds, clusters)]
     images = sorted({image for build in builds.values() for image in build.images})
     problems += [problem for image in images if (problem := _refusal(image, policy))]
     movable = [image for image in images if "@" not in image and not _refusal(image, policy)]
@@ -36,6 +36,25 @@ def _failed(builds: Mapping[str, Build]) -> Iterator[str]:
             shopsets[build.problem].append(name)
     for problem, names in sorted(shopsets.items()):
         yield f"{_some(names)} cannot be built: {problem}"
+
+
+def _scattered(builds: Mapping[str, Build]) -> Iterator[str]:
+    """Yield builds with objects in several namespaces: a ShopSet has one, and what is elsewhere would be fought over."""
+    shopsets: dict[str, list[str]] = defaultdict(list)
+    for name, build in sorted(builds.items()):
+        found: dict[str, list[str]] = defaultdict(list)
+        for each in build.objects:
+            if each.namespace:
+                found[each.namespace].append(each.label)
+        if len(found) > 1:
+            shopsets["; ".join(f"{namespace}: {_some(labels)}" for namespace, labels in sorted(found.items()))].append(
+                name
+            )
+    for places, names in sorted(shopsets.items()):
+        yield (
+            f"{_some(names)} would have objects in several namespaces ({places}): "
+            "take metadata.namespace out of the base, so that each ShopSet keeps to its own"
+        )
 
 
 def _clashes(builds: Mapping[str, Build], clusters: Mapping[str, str]) -> Iterator[str]:

@@ -22,9 +22,9 @@ def install(home: Path, namespace: str, documents: Iterable[Mapping[str, Any]], 
     """
     files: dict[str, Mapping[str, Any]] = {}
     for document in documents:
-        path = _path(document)
+        path = _path(document, namespace)
         # Two groups may have a kind of the same name: networking.k8s.io and extensions had Ingress.
-        files[path if path not in files else _path(document, document["apiVersion"])] = document
+        files[path if path not in files else _path(document, namespace, document["apiVersion"])] = document
     for path, document in files.items():
         write_file(home / path, write_object(document).encode())
     own = home / _folder(namespace)
@@ -51,11 +51,12 @@ def remove_namespaces(home: Path, kept: Collection[str]) -> None:
             shutil.rmtree(folder)
 
 
-def _path(document: Mapping[str, Any], api_version: str = "") -> str:
-    namespace = document["metadata"].get("namespace")
+def _path(document: Mapping[str, Any], namespace: str, api_version: str = "") -> str:
+    # kustomize moves all that has a namespace to the Application's own: what names another belongs to the whole cluster.
+    folder = _folder(namespace) if document["metadata"].get("namespace") == namespace else "cluster"
     group = f".{api_version.replace('/', '.')}" if api_version else ""
     name = _segment(f"{document['kind']}{group}-{name_of(document)}")
-    return f"{_folder(namespace) if namespace else 'cluster'}/{name}.yaml"
+    return f"{folder}/{name}.yaml"
 
 
 def _folder(namespace: str) -> str:
