@@ -1,16 +1,20 @@
-"""Generates what is derived from the code: schemas/ and docs/cli.md. With --check it only tells what differs."""
+"""Generates what is derived from the code: schemas/, docs/cli.md and the CRDs. With --check it only tells what differs."""
 
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
+DEFINITIONS = ("deploy/crds", "charts/shopset/files/crds")
 
 from shopset.api import KINDS, json_schema  # noqa: E402
 from shopset.cli.reference import reference  # noqa: E402
 from shopset.core.release.records import RECORDS  # noqa: E402
+from shopset.kube.definitions import definitions  # noqa: E402
 
 
 def generated() -> Iterator[tuple[Path, str]]:
@@ -23,10 +27,26 @@ def generated() -> Iterator[tuple[Path, str]]:
             _json(record.model_json_schema(by_alias=True, mode="serialization")),
         )
     yield ROOT / "docs" / "cli.md", reference()
+    for definition in definitions().values():
+        file = f"{definition['spec']['names']['plural']}.yaml"
+        for folder in DEFINITIONS:
+            yield ROOT / folder / file, _yaml(definition)
 
 
 def _json(schema: object) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what is there twice out twice."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _yaml(definition: object) -> str:
+    note = "# Written by scripts/generate from shopset.api.\n"
+    return note + yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=120)
 
 
 def main() -> int:

@@ -114,10 +114,10 @@ def test_a_repository_that_is_away_is_unknown_and_comes_back(world: World) -> No
     world.climb("dev")
     away = world.repository("system").rename(world.folder / "away")
     world.workplace.clusters.reconcile()
-    assert world.workplace.clusters.observe()[0]["c-1"].sync == "Unknown"
+    assert world.workplace.clusters.observe({})[0]["c-1"].sync == "Unknown"
     away.rename(world.repository("system"))
     world.workplace.clusters.reconcile()
-    assert world.workplace.clusters.observe()[0]["c-1"].sync == "Synced"
+    assert world.workplace.clusters.observe({})[0]["c-1"].sync == "Synced"
     assert git("rev-parse", "tier-0", folder=world.repository("system"))
 
 
@@ -125,11 +125,11 @@ def test_a_base_that_only_breaks_in_a_cluster_is_degraded_with_the_reason(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.climb("dev")
-    before = world.workplace.clusters.observe()[0]["c-1"]
+    before = world.workplace.clusters.observe({})[0]["c-1"]
     monkeypatch.setattr(world.workplace.clusters, "_build", lambda _: ("", "kustomize build failed: no such patch"))
     world.annotate(release="2")
     world.step()
     world.workplace.clusters.reconcile()
-    found = world.workplace.clusters.observe()[0]["c-1"]
+    found = world.workplace.clusters.observe({})[0]["c-1"]
     assert (found.sync, found.health, "no such patch" in found.sync_error) == ("OutOfSync", "Degraded", True)
     assert found.commit != before.commit

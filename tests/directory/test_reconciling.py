@@ -55,7 +55,7 @@ class Cluster:
     def step(self, seconds: float = 0) -> ObservedApplication:
         self.now += timedelta(seconds=seconds)
         self.clusters.reconcile()
-        applications, troubles = self.clusters.observe()
+        applications, troubles = self.clusters.observe({})
         assert not troubles
         return applications["a-1"]
 
@@ -178,7 +178,7 @@ def test_an_application_that_cannot_be_read_keeps_its_objects(cluster: Cluster) 
     cluster.step()
     (cluster.folder / "a" / "applications" / "shop-a-1.yaml").write_text("half of a fi")
     cluster.clusters.reconcile()
-    applications, troubles = cluster.clusters.observe()
+    applications, troubles = cluster.clusters.observe({})
     assert (list(applications), troubles) == (["b-1"], {})
     assert cluster.objects() == {"Service-cart.yaml"}
     cluster.apply("a-1")
@@ -189,7 +189,7 @@ def test_an_application_that_cannot_be_read_keeps_its_objects(cluster: Cluster) 
 def test_a_cluster_that_cannot_be_written_is_a_trouble_of_its_own(cluster: Cluster, folder: str) -> None:
     (cluster.folder / "a" / folder).write_text("a file where a folder should be")
     cluster.clusters.reconcile()
-    applications, troubles = cluster.clusters.observe()
+    applications, troubles = cluster.clusters.observe({})
     assert (troubles["a"].reason, str(cluster.folder / "a") in troubles["a"].message) == ("ClusterUnwritable", True)
     assert applications["b-1"].sync == "Synced"
     (cluster.folder / "a" / folder).unlink()
@@ -199,14 +199,14 @@ def test_a_cluster_that_cannot_be_written_is_a_trouble_of_its_own(cluster: Clust
 def test_a_folder_that_cannot_be_locked_is_the_trouble_of_every_cluster(cluster: Cluster) -> None:
     (cluster.folder / ".lock").mkdir()
     cluster.clusters.reconcile()
-    assert cluster.clusters.observe()[1].keys() == {"a", "b"}
+    assert cluster.clusters.observe({})[1].keys() == {"a", "b"}
     (cluster.folder / ".lock").rmdir()
     cluster.step()
 
 
 def test_applications_that_cannot_be_read_are_a_trouble(cluster: Cluster) -> None:
     (cluster.folder / "a" / "applications" / "other.yaml").mkdir()
-    applications, troubles = cluster.clusters.observe()
+    applications, troubles = cluster.clusters.observe({})
     assert (list(applications), troubles["a"].reason) == (["b-1"], "ClusterUnreadable")
 
 
@@ -215,7 +215,7 @@ def test_a_lost_cluster_neither_answers_nor_works(cluster: Cluster) -> None:
     (cluster.folder / "a" / "LOST").touch()
     cluster.release("2")
     cluster.clusters.reconcile()
-    assert cluster.clusters.observe()[1]["a"].reason == "ClusterUnreachable"
+    assert cluster.clusters.observe({})[1]["a"].reason == "ClusterUnreachable"
     with pytest.raises(DirectoryError, match="cluster a does not answer"):
         cluster.apply("a-1")
     with pytest.raises(DirectoryError, match="cluster a does not answer"):
@@ -239,7 +239,7 @@ def test_nothing_is_done_twice_by_two_at_once(cluster: Cluster) -> None:
         for done in [pool.submit(each.reconcile) for each in (cluster.clusters, other)]:
             done.result()
     assert cluster.builds == 2
-    assert other.observe() == cluster.clusters.observe()
+    assert other.observe({}) == cluster.clusters.observe({})
 
 
 def test_a_crash_after_any_file_is_mended_by_the_next_round(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from shopset.core.release.observed import (
     BuildOf,
     Components,
     ComponentsOf,
+    Contents,
     Health,
     IsAncestor,
     ObservedApplication,
@@ -95,7 +96,9 @@ class Clusters:
         self.lags = False
         """Whether nothing is synced for now."""
 
-    def observe(self) -> tuple[Mapping[str, ObservedApplication], Mapping[str, Trouble]]:
+    def observe(
+        self, _manifests: Mapping[str, str], /
+    ) -> tuple[Mapping[str, ObservedApplication], Mapping[str, Trouble]]:
         """Return what Argo CD reports."""
         seen = {
             found.shopset: self._seen(cluster, name, found)
@@ -113,6 +116,12 @@ class Clusters:
         shopset, branch = content["path"].removeprefix("overlays/"), content["targetRevision"]
         runs = self._applications[cluster, application].runs if (cluster, application) in self._applications else []
         self._applications[cluster, application] = _Application(shopset, branch, manifest, runs)
+
+    def refresh(self, application: str) -> None:
+        """Nothing: it looks by itself."""
+
+    def sync(self, application: str) -> None:
+        """Nothing: it tries again by itself."""
 
     def delete(self, cluster: str, application: str) -> None:
         """Delete an Application."""
@@ -287,6 +296,10 @@ class CrashingGit:
         """Read a blob."""
         return self.wire.git.read_blob(blob)
 
+    def contents(self, commit: str) -> Contents | None:
+        """Read what a commit holds."""
+        return self.wire.git.contents(commit)
+
 
 @dataclass
 class CrashingDelivery:
@@ -294,15 +307,23 @@ class CrashingDelivery:
 
     wire: Tripwire
 
-    def observe(self) -> tuple[Mapping[str, ObservedApplication], Mapping[str, Trouble]]:
+    def observe(
+        self, manifests: Mapping[str, str], /
+    ) -> tuple[Mapping[str, ObservedApplication], Mapping[str, Trouble]]:
         """Return what is there."""
-        return self.wire.delivery.observe()
+        return self.wire.delivery.observe(manifests)
 
     def apply(self, cluster: str, application: str, manifest: bytes) -> None:
         """Apply an Application."""
         self.wire.step()
         self.wire.delivery.apply(cluster, application, manifest)
         self.wire.step()
+
+    def refresh(self, application: str) -> None:
+        """Nothing: it looks by itself."""
+
+    def sync(self, application: str) -> None:
+        """Nothing: it tries again by itself."""
 
     def delete(self, cluster: str, application: str) -> None:
         """Delete an Application."""

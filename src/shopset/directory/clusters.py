@@ -54,7 +54,7 @@ class DirectoryClusters:
 
     # -- the port that the engine sees
 
-    def observe(self) -> tuple[dict[str, ObservedApplication], dict[str, Trouble]]:
+    def observe(self, _manifests: Mapping[str, str], /) -> tuple[dict[str, ObservedApplication], dict[str, Trouble]]:
         """Return ShopSet -> Application, and cluster -> why its Applications are not to be seen."""
         applications: dict[str, ObservedApplication] = {}
         troubles: dict[str, Trouble] = {}
@@ -77,6 +77,12 @@ class DirectoryClusters:
             write_file(self._application_file(cluster, application), manifest)
         except OSError as error:
             raise DirectoryError(f"the Application {application} cannot be applied: {error}") from error
+
+    def refresh(self, application: str) -> None:
+        """Nothing: every reconciliation looks at git."""
+
+    def sync(self, application: str) -> None:
+        """Nothing: what failed is tried again by itself."""
 
     def delete(self, cluster: str, application: str) -> None:
         """Delete an Application; the next reconciliation removes its objects. Raises DirectoryError."""

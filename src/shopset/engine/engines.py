@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,8 @@ from shopset.core.release.actions import (
     PushCommits,
     PushMerge,
     PushRefs,
+    RefreshApplication,
+    SyncApplication,
 )
 from shopset.core.release.observed import (
     Answer,
@@ -25,12 +27,14 @@ from shopset.core.release.observed import (
     GateOver,
     GateReading,
     Observed,
+    ObservedApplication,
     Question,
 )
 from shopset.core.release.planning import explain, plan
 from shopset.core.release.plans import Check, Plan
 from shopset.core.release.requests import Request, respond
 from shopset.core.release.revisions import Revision
+from shopset.core.release.trees import manifests_of
 from shopset.core.rendering import RENDERERS, Renderers
 from shopset.engine.ports import Builder, Delivery, GateReader, Git
 from shopset.gitops import LostRaceError
@@ -74,13 +78,14 @@ class Engine:
         """Look at everything once."""
         branches = {tier.name: self.fleet.branch(tier.name) for tier in self.fleet.tiers}
         seen = self.git.observe(branches)
-        applications, troubles = self.delivery.observe()
+        manifests = {name: blob for head in seen.tiers.values() for name, blob in manifests_of(head.files).items()}
+        applications, troubles = self.delivery.observe(manifests)
         return Observed(
             now=self.clock(),
             repositories=seen.repositories,
             tiers=seen.tiers,
             ledger=seen.ledger,
-            applications=applications,
+            applications={name: self._completed(found) for name, found in applications.items()},
             deliveries=troubles,
             facts=self._facts,
         )
@@ -124,6 +129,15 @@ class Engine:
                 done.append(action)
         return Outcome(tuple(done), tuple(failures))
 
+    def _completed(self, found: ObservedApplication) -> ObservedApplication:
+        """Argo CD tells the commit that an Application is at; what the commit holds is for git to tell."""
+        if found.commit is None or found.overlay is not None:
+            return found
+        held = self.git.contents(found.commit)
+        return (
+            found if held is None else replace(found, overlay=held.overlays.get(found.shopset), gitlinks=held.gitlinks)
+        )
+
     def _settle(self, make: Callable[[Observed], Plan]) -> tuple[Plan, Observed]:
         observed = self.observe()
         made = make(observed)
@@ -160,6 +174,10 @@ class Engine:
                 self.git.push_merge(action)
             case ApplyApplication():
                 self.delivery.apply(action.cluster, action.application, self.git.read_blob(action.blob))
+            case RefreshApplication():
+                self.delivery.refresh(action.application)
+            case SyncApplication():
+                self.delivery.sync(action.application)
             case DeleteApplication():
                 self.delivery.delete(action.cluster, action.application)
         return {}

@@ -12,6 +12,7 @@ from shopset.core.release.observed import (
     BuildOf,
     Components,
     ComponentsOf,
+    Contents,
     GateReading,
     IsAncestor,
     ObservedApplication,
@@ -73,16 +74,33 @@ class Git(Protocol):
         """Return a file of the system repository."""
         ...
 
+    def contents(self, commit: str) -> Contents | None:
+        """Return what a commit of the system repository holds; None where the commit is not to be had."""
+        ...
+
 
 class Delivery(Protocol):
     """Argo CD, or what stands in for it. Raises DeliveryError of its own package where it cannot be reached."""
 
-    def observe(self) -> tuple[Mapping[str, ObservedApplication], Mapping[str, Trouble]]:
-        """Return ShopSet -> Application, and cluster -> why its Applications are not to be seen."""
+    def observe(
+        self, manifests: Mapping[str, str], /
+    ) -> tuple[Mapping[str, ObservedApplication], Mapping[str, Trouble]]:
+        """Return ShopSet -> Application, and cluster -> why its Applications are not to be seen.
+
+        `manifests` is ShopSet -> blob id of the file that its tier's branch has for it.
+        """
         ...
 
     def apply(self, cluster: str, application: str, manifest: bytes) -> None:
         """Apply an Application."""
+        ...
+
+    def refresh(self, application: str) -> None:
+        """Ask for a look at git now. One that is not there is no error."""
+        ...
+
+    def sync(self, application: str) -> None:
+        """Start a sync that failed for good once more. One that is not there is no error."""
         ...
 
     def delete(self, cluster: str, application: str) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import pygit2
 
 from shopset.core.release.ledgers import Ledger, read_ledger
-from shopset.core.release.observed import Components, ObservedTier, Trouble
+from shopset.core.release.observed import Components, Contents, ObservedTier, Trouble
 from shopset.core.release.revisions import SHORT, MalformedRevisionError, Revision
 from shopset.gitops.stores import DamagedStoreError
 from shopset.gitops.transport import GitError, LocalGitError
@@ -109,10 +109,12 @@ class TreeReader:
         self._ledgers: dict[str, Ledger] = {}
         self._listings: dict[str, dict[str, str]] = {}
         self._older: dict[str, dict[str, str]] = {}
+        self._contents: dict[str, Contents] = {}
 
     def tiers(self, heads: Mapping[str, str]) -> dict[str, ObservedTier]:
         """Read the heads of tiers' branches (tier -> commit). Raises DamagedStoreError."""
         self._older, self._listings = self._listings, {}
+        self._contents.clear()
         with sound():
             return {tier: self._tier(head) for tier, head in heads.items()}
 
@@ -127,9 +129,17 @@ class TreeReader:
         self._ledgers = {key: read_ledger(files)}
         return self._ledgers[key]
 
+    def contents(self, commit: str) -> Contents:
+        """Read what a commit holds. Raises AbsentObjectError, DamagedStoreError."""
+        if commit not in self._contents:
+            tree = commit_in(self.repository, commit).tree
+            with sound():
+                self._contents[commit] = Contents(self._overlays(tree), _gitlinks(tree))
+        return self._contents[commit]
+
     def _tier(self, head: str) -> ObservedTier:
         tree = commit_in(self.repository, head).tree
-        gitlinks = {str(entry.name): str(entry.id) for entry in tree if entry.filemode == _GITLINK}
+        gitlinks = _gitlinks(tree)
         revision, trouble = self._revision(tree, gitlinks)
         return ObservedTier(head, revision, self._files(tree), self._overlays(tree), gitlinks, trouble)
 
@@ -170,6 +180,10 @@ class TreeReader:
         if key not in self._listings:
             self._listings[key] = self._older[key] if key in self._older else dict(read())
         return self._listings[key]
+
+
+def _gitlinks(tree: pygit2.Tree) -> dict[str, str]:
+    return {str(entry.name): str(entry.id) for entry in tree if entry.filemode == _GITLINK}
 
 
 def _to_revert(reason: str, message: str) -> Trouble:

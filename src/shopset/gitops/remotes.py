@@ -17,6 +17,7 @@ from shopset.core.release.ledgers import BRANCH, Ledger
 from shopset.core.release.observed import (
     Components,
     ComponentsOf,
+    Contents,
     IsAncestor,
     ObservedRepository,
     ObservedTier,
@@ -129,6 +130,13 @@ class Remotes:
         """Return a file of the system repository. Raises AbsentObjectError."""
         return self._read(Repository.SYSTEM, lambda objects: read_blob(objects, blob))
 
+    def contents(self, commit: str) -> Contents | None:
+        """Return what a commit of the system repository holds; None where the commit is not to be had."""
+        try:
+            return self._read(Repository.SYSTEM, lambda objects: self._reader_of(objects).contents(commit))
+        except AbsentObjectError:
+            return None
+
     def export(self, repository: Repository, commit: str, folder: Path) -> None:
         """Write a commit's files into a folder that does not exist yet: all of them or nothing.
 
@@ -220,10 +228,14 @@ class Remotes:
     def _trees(
         self, objects: pygit2.Repository, heads: Mapping[str, str], ledger: str | None
     ) -> tuple[dict[str, ObservedTier], Ledger]:
+        reader = self._reader_of(objects)
+        return reader.tiers(heads), Ledger() if ledger is None else reader.ledger(ledger)
+
+    def _reader_of(self, objects: pygit2.Repository) -> TreeReader:
         # A local copy that was made anew is another object; what was read of the old one goes with it.
         if self._reader is None or self._reader.repository is not objects:
             self._reader = TreeReader(objects)
-        return self._reader.tiers(heads), Ledger() if ledger is None else self._reader.ledger(ledger)
+        return self._reader
 
 
 def _look(store: Store) -> ObservedRepository:

@@ -1,6 +1,8 @@
 """The steps of one planning round: each looks at one thing and yields the actions that it calls for."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
 from shopset.api import Tier
 from shopset.core.release._commits import ledger_commit, pin_write, tier_commit, trailers
@@ -14,18 +16,22 @@ from shopset.core.release.actions import (
     Identity,
     PushCommits,
     PushRefs,
+    RefreshApplication,
     RefUpdate,
+    SyncApplication,
 )
 from shopset.core.release.candidates import Candidate, approvals_for
 from shopset.core.release.entry import standing_checks
 from shopset.core.release.ledgers import TIERS_PATH, dump_levels
 from shopset.core.release.observed import ComponentsOf, ObservedApplication, Repository, SubjectOf
-from shopset.core.release.plans import Check, Condition
+from shopset.core.release.plans import Check, Condition, Phase
 from shopset.core.release.preflight import check_change
 from shopset.core.release.revisions import SHORT, Revision, blob_id
 from shopset.core.release.sources import SOURCES, commit_of, fast_forwards, repository_name
 from shopset.core.release.trees import Delta, application_path, overlay_path, tier_delta
 
+_PATIENCE: Final = timedelta(seconds=15)
+"""How long what Argo CD was asked for may take until it is asked again."""
 _PREPARED_DESPITE = {"NotHeld", "NotFrozen", "Settled"}
 """Rules that keep a revision out of a tier for a time, but not its branches from being fast-forwarded."""
 
@@ -174,6 +180,8 @@ def deliver(context: Context, tier: Tier) -> Iterator[AnyAction]:
         cluster = context.fleet.shopsets[name].spec.cluster
         if blob is None or cluster in context.observed.deliveries or _is_lost(context, cluster):
             continue
+        if found is not None and found.deleting:
+            continue
         if found is not None and found.cluster != cluster:
             yield _delete(context, found, f"{name} moves to cluster {cluster}")
         elif (found is None or found.manifest != blob) and _is_current(context, tier, revision, name, blob):
@@ -196,7 +204,56 @@ def prune(context: Context) -> Iterator[AnyAction]:
     rendered = {name for head in context.observed.tiers.values() for name in head.overlays}
     applications = context.observed.applications
     for name in sorted(applications.keys() - context.fleet.shopsets.keys() - rendered):
-        yield _delete(context, applications[name], f"the fleet has no ShopSet {name} any more")
+        if not applications[name].deleting:
+            yield _delete(context, applications[name], f"the fleet has no ShopSet {name} any more")
+
+
+def nudge(context: Context, tier: Tier, phase: Phase) -> Iterator[AnyAction]:
+    """Ask Argo CD to look at what it has not seen yet, and to sync once more what failed for good before the pin."""
+    head, pin = context.head(tier), context.observed.ledger.pinned(tier.name)
+    if head is None or pin is None:
+        return
+    for name in context.residents[tier.name]:
+        found = context.observed.applications.get(name)
+        if found is None or found.deleting or found.operating or found.looked_at is None or name not in head.overlays:
+            continue
+        if (found.overlay, found.gitlinks) != (head.overlays[name], head.gitlinks):
+            yield from _refresh(context, tier, found, pin.at)
+        elif found.sync_error and _may_sync_again(context, found, pin.at, phase):
+            yield SyncApplication(
+                kind=ActionKind.SYNC,
+                tier=tier.name,
+                what=f"sync {name} once more",
+                why=(f"its last sync failed for good: {found.sync_error}",),
+                at=context.now,
+                shopset=name,
+                cluster=found.cluster,
+                application=found.name,
+            )
+
+
+def _refresh(context: Context, tier: Tier, found: ObservedApplication, pinned_at: datetime) -> Iterator[AnyAction]:
+    if found.refreshing or found.looked_at is None:
+        return
+    if found.looked_at > pinned_at and context.now < context.wake(found.looked_at + _PATIENCE):
+        return
+    yield RefreshApplication(
+        kind=ActionKind.REFRESH,
+        tier=tier.name,
+        what=f"ask Argo CD to look at {found.shopset}",
+        why=(f"it has not seen what {context.fleet.branch(tier.name)} holds for it, and polls only now and then",),
+        at=context.now,
+        shopset=found.shopset,
+        cluster=found.cluster,
+        application=found.name,
+    )
+
+
+def _may_sync_again(context: Context, found: ObservedApplication, pinned_at: datetime, phase: Phase) -> bool:
+    """A failure since the pin is for the verdict to judge; later, or from before the pin, it is to be mended."""
+    if found.synced_at is None or found.synced_at < pinned_at:
+        return True
+    return phase is Phase.VERIFIED and context.now >= context.wake(found.synced_at + _PATIENCE)
 
 
 def _delete(context: Context, found: ObservedApplication, why: str) -> DeleteApplication:

@@ -21,6 +21,8 @@ class ActionKind(StrEnum):
     REJECT = "Reject"
     FAST_FORWARD = "FastForward"
     APPLY = "Apply"
+    REFRESH = "Refresh"
+    SYNC = "Sync"
     DELETE = "Delete"
     APPROVE = "Approve"
     HOLD = "Hold"
@@ -144,12 +146,29 @@ class ApplyApplication(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeleteApplication(Action):
-    """The Application of a ShopSet that the fleet does not have any more is deleted."""
+class OnApplication(Action):
+    """Something is done to the Application of a ShopSet that is there."""
 
     shopset: str
     cluster: str
     application: str
 
 
-AnyAction = PushCommits | PushRefs | PushMerge | ApplyApplication | DeleteApplication
+@dataclass(frozen=True, kw_only=True)
+class RefreshApplication(OnApplication):
+    """Argo CD is asked to look at git now, and not when its poll is due."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncApplication(OnApplication):
+    """A sync that failed for good is started once more: Argo CD itself never tries the same commit again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteApplication(OnApplication):
+    """The Application of a ShopSet that the fleet does not have any more is deleted."""
+
+
+AnyAction = (
+    PushCommits | PushRefs | PushMerge | ApplyApplication | RefreshApplication | SyncApplication | DeleteApplication
+)

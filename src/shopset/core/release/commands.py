@@ -1,8 +1,10 @@
 """The shell commands by which a person does what an action does: the same trees, with git and kubectl alone."""
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Final
 
 from shopset.api import Platform
 from shopset.core.release.actions import (
@@ -11,11 +13,24 @@ from shopset.core.release.actions import (
     ApplyApplication,
     Commit,
     DeleteApplication,
+    OnApplication,
     PushCommits,
     PushMerge,
     PushRefs,
+    RefreshApplication,
+    SyncApplication,
 )
 from shopset.core.release.observed import Repository
+
+REFRESH: Final = ("argocd.argoproj.io/refresh", "normal")
+"""The annotation that lets Argo CD compare an Application with git at once."""
+SYNC: Final[dict[str, Any]] = {
+    "operation": {
+        "initiatedBy": {"username": "shopset"},
+        "sync": {"prune": True, "syncOptions": ["CreateNamespace=true"]},
+    }
+}
+"""What an Application is patched with to start a sync."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +82,8 @@ def commands(action: AnyAction, places: Places, moved: frozenset[str] = frozense
             return tuple(_push_merge(action))
         case ApplyApplication():
             return tuple(_apply(action, places))
-        case DeleteApplication():
-            return (_delete(action, places),)
+        case OnApplication():
+            return (_on_application(action, places),)
 
 
 def _clones(actions: Iterable[AnyAction], places: Places) -> Iterator[str]:
@@ -83,7 +98,7 @@ def _repository_of(action: AnyAction) -> Repository | None:
             return action.repository
         case PushCommits() | ApplyApplication():
             return Repository.SYSTEM
-        case DeleteApplication():
+        case OnApplication():
             return None
 
 
@@ -164,7 +179,21 @@ def _apply(action: ApplyApplication, places: Places) -> Iterator[str]:
     yield f"{show} > {shlex.quote(f'{folder}/{action.application}.yaml')}"
 
 
+def _on_application(action: RefreshApplication | SyncApplication | DeleteApplication, places: Places) -> str:
+    match action:
+        case RefreshApplication():
+            return f"{_kubectl(action, places, 'annotate')} --overwrite {REFRESH[0]}={REFRESH[1]}"
+        case SyncApplication():
+            return f"{_kubectl(action, places, 'patch')} --type merge -p {shlex.quote(json.dumps(SYNC))}"
+        case DeleteApplication():
+            return _delete(action, places)
+
+
+def _kubectl(action: OnApplication, places: Places, verb: str) -> str:
+    return f"kubectl {verb} applications.argoproj.io -n {places.namespace} {action.application}"
+
+
 def _delete(action: DeleteApplication, places: Places) -> str:
     if not places.applications:
-        return f"kubectl delete applications.argoproj.io -n {places.namespace} {action.application}"
+        return _kubectl(action, places, "delete")
     return f"rm -f {shlex.quote(f'{places.applications}/{action.cluster}/applications/{action.application}.yaml')}"

@@ -55,6 +55,15 @@ class ObservedTier:
     trouble: Trouble | None = None
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a commit of the system repository holds, as far as an Application that runs it is concerned."""
+
+    overlays: Mapping[str, str]
+    """ShopSet -> id of the tree `overlays/<shopset>`."""
+    gitlinks: Mapping[str, str]
+
+
 Sync = Literal["Synced", "OutOfSync", "Unknown"]
 Health = Literal["Healthy", "Progressing", "Degraded", "Suspended", "Missing", "Unknown"]
 
@@ -85,6 +94,12 @@ class ObservedApplication:
     health_since: datetime | None = None
     message: str = ""
     images: tuple[str, ...] = ()
+    looked_at: datetime | None = None
+    """When Argo CD compared it last; None where whoever keeps it looks at every commit by itself."""
+    refreshing: bool = False
+    """Whether it was asked to look again."""
+    deleting: bool = False
+    """Whether it is being deleted."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

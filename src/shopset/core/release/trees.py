@@ -33,6 +33,12 @@ def application_path(shopset: str) -> str:
     return f"applications/{shopset}.yaml"
 
 
+def manifests_of(files: Mapping[str, str]) -> dict[str, str]:
+    """Return ShopSet -> blob id of its Application, from the files of a tier's tree."""
+    names = ((path.removeprefix("applications/"), blob) for path, blob in files.items())
+    return {name.removesuffix(".yaml"): blob for name, blob in names if "/" not in name and name.endswith(".yaml")}
+
+
 def tier_delta(
     context: Context, tier: Tier, revision: Revision, components: Sequence[str], shopsets: Iterable[str]
 ) -> Delta:

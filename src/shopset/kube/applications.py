@@ -1,0 +1,253 @@
+"""Argo CD: what the engine sees of it, and does to it, is its Applications, and nothing else of it is needed."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from threading import Lock
+from typing import Any, Final, cast
+
+import yaml
+from lightkube import Client
+from lightkube.types import PatchType
+
+from shopset.core.release.commands import REFRESH, SYNC
+from shopset.core.release.observed import Health, ObservedApplication, Sync, Trouble
+from shopset.kube.clients import APPLICATION, FIELD_MANAGER, KubeError, Manifest, NotFoundError, asking
+
+_SHOPSET: Final = "shopset.dev/shopset"
+SELECTOR: Final[dict[str, str | None]] = {"app.kubernetes.io/part-of": "shopset"}
+_PARSED: Final = 1 << 15
+"""Manifests that are kept parsed."""
+_INVALID: Final = "InvalidSpecError"
+
+
+class ApplicationStore:
+    """The Applications as they were seen last. Whoever watches puts them in; older news than what is there is passed over."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._found: dict[str, Manifest] = {}
+
+    def put(self, manifest: Manifest) -> None:
+        """Take note of an Application."""
+        name = manifest["metadata"]["name"]
+        with self._lock:
+            before = self._found.get(name)
+            if before is None or _version(before) < _version(manifest) or _uid(before) != _uid(manifest):
+                self._found[name] = manifest
+
+    def remove(self, name: str) -> None:
+        """Take note that an Application is gone."""
+        with self._lock:
+            self._found.pop(name, None)
+
+    def replace(self, manifests: Iterable[Manifest]) -> None:
+        """Take note that these are all."""
+        found = {manifest["metadata"]["name"]: manifest for manifest in manifests}
+        with self._lock:
+            self._found = found
+
+    def all(self) -> list[Manifest]:
+        """Return all Applications."""
+        with self._lock:
+            return list(self._found.values())
+
+
+class ArgoCd:
+    """The port `Delivery` of the engine.
+
+    `clusters` is destination (name or URL) -> Cluster. `watched` is a store that somebody keeps up to date; without one the
+    Applications are listed at each observation. `read_blob` returns a file of the system repository by its id.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        clusters: Mapping[str, str],
+        read_blob: Callable[[str], bytes],
+        watched: ApplicationStore | None = None,
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._clusters = clusters
+        self._read_blob = read_blob
+        self._watched = watched
+        self._store = watched or ApplicationStore()
+        self._parsed: dict[str, Any] = {}
+
+    def observe(self, manifests: Mapping[str, str], /) -> tuple[dict[str, ObservedApplication], dict[str, Trouble]]:
+        """Return ShopSet -> Application, and cluster -> why its Applications are not to be seen."""
+        if self._watched is None:
+            try:
+                self._store.replace(list_applications(self._client, self._namespace))
+            except KubeError as error:
+                return {}, dict.fromkeys(self._clusters.values(), Trouble("ArgoCDUnreachable", str(error)))
+        applications: dict[str, ObservedApplication] = {}
+        troubles: dict[str, Trouble] = {}
+        for live in self._store.all():
+            shopset = live["metadata"].get("labels", {}).get(_SHOPSET)
+            if shopset is None:
+                continue
+            found = observed(live, shopset, self._cluster_of(live), self._applied(live, manifests.get(shopset)))
+            applications[shopset] = found
+            unknown = _unknown_cluster(live)
+            if unknown:
+                troubles[found.cluster] = Trouble("ClusterUnknown", f"Argo CD does not know it: {unknown}")
+        return applications, troubles
+
+    def apply(self, cluster: str, application: str, manifest: bytes) -> None:
+        """Apply an Application, as `kubectl apply --server-side --field-manager=shopset` does. Raises KubeError."""
+        wanted = APPLICATION(yaml.load(manifest, yaml.CSafeLoader))
+        with asking(f"apply the Application {application} for cluster {cluster}"):
+            self._store.put(self._client.apply(wanted, field_manager=FIELD_MANAGER, force=True))
+
+    def refresh(self, application: str) -> None:
+        """Ask for a look at git now. Raises KubeError."""
+        self._patch(application, {"metadata": {"annotations": {REFRESH[0]: REFRESH[1]}}}, f"refresh {application}")
+
+    def sync(self, application: str) -> None:
+        """Start a sync. Raises KubeError."""
+        self._patch(application, SYNC, f"sync {application}")
+
+    def delete(self, cluster: str, application: str) -> None:
+        """Delete an Application and what it brought. Raises KubeError."""
+        try:
+            with asking(f"delete the Application {application} for cluster {cluster}"):
+                self._client.delete(APPLICATION, application, namespace=self._namespace)
+                self._store.put(self._client.get(APPLICATION, application, namespace=self._namespace))
+        except NotFoundError:
+            self._store.remove(application)
+
+    def hooks(self, shopset: str) -> tuple[Manifest, ...]:
+        """Return the hooks of a ShopSet's last sync, as `status.operationState.syncResult.resources` has them."""
+        for live in self._store.all():
+            if live["metadata"].get("labels", {}).get(_SHOPSET) == shopset:
+                result = _operation(live).get("syncResult") or {}
+                return tuple(each for each in result.get("resources") or () if each.get("hookType"))
+        return ()
+
+    def _patch(self, application: str, patch: Mapping[str, Any], what: str) -> None:
+        try:
+            with asking(what):
+                self._store.put(
+                    self._client.patch(
+                        APPLICATION, application, dict(patch), namespace=self._namespace, patch_type=PatchType.MERGE
+                    )
+                )
+        except NotFoundError:
+            self._store.remove(application)
+
+    def _cluster_of(self, live: Manifest) -> str:
+        destination = live.get("spec", {}).get("destination", {})
+        place = destination.get("name") or destination.get("server") or ""
+        return self._clusters.get(place, place)
+
+    def _applied(self, live: Manifest, blob: str | None) -> str:
+        """Return the id of the file where the Application has all that the file says, else nothing."""
+        if blob is None:
+            return ""
+        if blob not in self._parsed:
+            if len(self._parsed) >= _PARSED:
+                self._parsed.clear()
+            self._parsed[blob] = yaml.load(self._read_blob(blob), yaml.CSafeLoader)
+        return blob if is_applied(live, self._parsed[blob]) else ""
+
+
+def list_applications(client: Client, namespace: str) -> list[Manifest]:
+    """List shopset's Applications. Raises KubeError."""
+    with asking(f"Applications in namespace {namespace}"):
+        return list(client.list(APPLICATION, namespace=namespace, labels={**SELECTOR}))
+
+
+def is_applied(live: Manifest, wanted: Manifest) -> bool:
+    """Whether applying a manifest would change nothing: all its fields are there, and shopset owns no others."""
+    return _has_all(live, wanted) and all(
+        _has_fields(wanted, managed.get("fieldsV1") or {})
+        for managed in live["metadata"].get("managedFields") or ()
+        if managed.get("manager") == FIELD_MANAGER and managed.get("operation") == "Apply"
+    )
+
+
+def _has_all(live: Any, wanted: Any, field: str = "") -> bool:
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        return all(key in live and _has_all(live[key], value, key) for key, value in wanted.items())
+    if field == "finalizers":
+        # The one list here that is a set to which others add.
+        return set(wanted) <= set(live)
+    return bool(live == wanted)
+
+
+def _has_fields(wanted: Any, fields: Mapping[str, Any]) -> bool:
+    """Whether a manifest has all the fields of a set in the form of `managedFields`, down to its lists."""
+    if not isinstance(wanted, Mapping):
+        return True
+    named = ((key.removeprefix("f:"), below) for key, below in fields.items() if key.startswith("f:"))
+    return all(key in wanted and _has_fields(wanted[key], below) for key, below in named)
+
+
+def observed(live: Manifest, shopset: str, cluster: str, manifest: str) -> ObservedApplication:
+    """Return what an Application says of itself."""
+    status = live.get("status") or {}
+    sync, health, operation = status.get("sync") or {}, status.get("health") or {}, _operation(live)
+    commit = sync.get("revision") or None
+    return ObservedApplication(
+        shopset=shopset,
+        cluster=cluster,
+        name=live["metadata"]["name"],
+        manifest=manifest,
+        sync=cast("Sync", sync.get("status") or "Unknown"),
+        commit=commit,
+        synced_at=_moment(operation.get("finishedAt")),
+        operating=bool(live.get("operation")) or operation.get("phase") in ("Running", "Terminating"),
+        sync_error=_failure(operation, commit),
+        health=cast("Health", health.get("status") or "Unknown"),
+        health_since=_moment(health.get("lastTransitionTime")),
+        message=_message(status),
+        images=tuple((status.get("summary") or {}).get("images") or ()),
+        looked_at=_moment(status.get("reconciledAt")),
+        refreshing=REFRESH[0] in (live["metadata"].get("annotations") or {}),
+        deleting="deletionTimestamp" in live["metadata"],
+    )
+
+
+def _failure(operation: Mapping[str, Any], commit: str | None) -> str:
+    """Say why the last sync of the present commit failed for good; Argo CD's own retries are over by then."""
+    if operation.get("phase") not in ("Failed", "Error"):
+        return ""
+    tried = (operation.get("syncResult") or {}).get("revision") or (
+        (operation.get("operation") or {}).get("sync") or {}
+    ).get("revision")
+    return _line(operation.get("message") or "the sync failed") if tried in (None, "", commit) else ""
+
+
+def _message(status: Mapping[str, Any]) -> str:
+    problems = [each for each in status.get("conditions") or () if each.get("type", "").endswith("Error")]
+    return _line("; ".join(f"{each['type']}: {each.get('message', '')}" for each in problems))
+
+
+def _unknown_cluster(live: Manifest) -> str:
+    for each in (live.get("status") or {}).get("conditions") or ():
+        message = each.get("message", "")
+        if each.get("type") == _INVALID and "cluster" in message:
+            return _line(message)
+    return ""
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:500]
+
+
+def _operation(live: Manifest) -> Mapping[str, Any]:
+    return (live.get("status") or {}).get("operationState") or {}
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _version(manifest: Manifest) -> int:
+    return int(manifest["metadata"].get("resourceVersion") or 0)
+
+
+def _uid(manifest: Manifest) -> str:
+    return str(manifest["metadata"].get("uid"))

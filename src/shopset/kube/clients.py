@@ -1,0 +1,73 @@
+"""The connection to an API server, and what can go wrong with it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.core.exceptions import ConfigError
+from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
+
+from shopset.api import API_GROUP, KINDS
+from shopset.core.errors import ShopsetError
+
+FIELD_MANAGER: Final = "shopset"
+"""Who owns the fields that shopset applies; a person who acts for it takes the same name."""
+PLURALS: Final[Mapping[str, str]] = {
+    kind: f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s" for kind in KINDS
+}
+"""Kind -> the name of its collection."""
+RESOURCES: Final[Mapping[str, type[GenericNamespacedResource]]] = {
+    kind: create_namespaced_resource(API_GROUP, "v1alpha1", kind, plural) for kind, plural in PLURALS.items()
+}
+APPLICATION: Final[type[GenericNamespacedResource]] = create_namespaced_resource(
+    "argoproj.io", "v1alpha1", "Application", "applications"
+)
+
+Manifest = Mapping[str, Any]
+"""A Kubernetes object as JSON has it."""
+
+
+class KubeError(ShopsetError):
+    """The API server could not be asked, or refused."""
+
+
+class NotFoundError(KubeError):
+    """There is no such object."""
+
+
+class ConflictError(KubeError):
+    """Somebody else changed the object since it was read, or it is there already."""
+
+
+def connect(kubeconfig: str | None = None, context: str | None = None, timeout: float = 30) -> Client:
+    """Connect as kubectl does: to a context of a kubeconfig, or, in a Pod, by its ServiceAccount. Raises KubeError."""
+    try:
+        if kubeconfig is None and context is None:
+            config = KubeConfig.from_env()
+        else:
+            config = KubeConfig.from_file(Path(kubeconfig or "~/.kube/config"))
+        return Client(config.get(context), timeout=httpx2.Timeout(timeout), field_manager=FIELD_MANAGER)
+    except (ConfigError, OSError, KeyError, ValueError) as error:
+        raise KubeError(f"no cluster to connect to: {error}. Say which with --kubeconfig and --context") from error
+
+
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Ask the API server for something. Raises KubeError, which says what was asked for."""
+    try:
+        yield
+    except ApiError as error:
+        status = error.status
+        message = f"{what}: {status.message or status.reason or status.code}"
+        match status.code:
+            case 404:
+                raise NotFoundError(message) from error
+            case 409:
+                raise ConflictError(message) from error
+            case _:
+                raise KubeError(message) from error
+    except (httpx2.HTTPError, ConfigError) as error:
+        raise KubeError(f"{what}: the API server does not answer ({error or type(error).__name__})") from error

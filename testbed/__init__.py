@@ -1,0 +1,1 @@
+"""The test bed: etcd, four API servers, Argo CD, git over HTTP, Prometheus and Alertmanager, all real, in one folder."""
