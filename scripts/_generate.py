@@ -40,7 +40,7 @@ def _json(schema: object) -> str:
 class _Dumper(yaml.SafeDumper):
     """Writes what is there twice out twice."""
 
-    def ignore_aliases(self, data: object) -> bool:
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  # the name is PyYAML's
         return True
 
 

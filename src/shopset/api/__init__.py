@@ -1,7 +1,10 @@
 """The resources of the API group `shopset.dev/v1alpha1`: pydantic models with every rule that one object can be judged by."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
+
+from pydantic.json_schema import GenerateJsonSchema
 
 from shopset.api._objects import API_GROUP, API_VERSION, Condition, ObjectMeta, Resource
 from shopset.api.clusters import Cluster
@@ -39,9 +42,16 @@ KINDS: Final[Mapping[str, type[Resource]]] = {
 """Every kind of the API group, by name."""
 
 
+class _Schemas(GenerateJsonSchema):
+    """Writes the defaults of durations as people do, where pydantic would write ISO 8601."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
 def json_schema(kind: str) -> dict[str, Any]:
     """Return the JSON schema of a kind. Raises KeyError for one that does not exist."""
-    schema = KINDS[kind].model_json_schema(by_alias=True)
+    schema = KINDS[kind].model_json_schema(by_alias=True, schema_generator=_Schemas)
     # In Python a model knows its kind; a file has to say it.
     required = ["apiVersion", "kind", *schema["required"]]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "required": required}

@@ -17,6 +17,10 @@ API_VERSION = f"{API_GROUP}/v1alpha1"
 
 _LINE_LENGTH = 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# For every dialect of regular expressions that a schema may be read by, so the last two are themselves.
+_IN_LINE = "[^\\x00-\\x1f\\x7f-\\x9f\u2028\u2029]*"
+_VISIBLE = "[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+_LINE_PATTERN = f"^{_IN_LINE}{_VISIBLE}{_IN_LINE}$"
 
 
 def _alias(name: str) -> str:
@@ -47,7 +51,11 @@ def check_line(text: str) -> str:
     return text
 
 
-Line = Annotated[str, AfterValidator(check_line), Field(json_schema_extra={"minLength": 1, "maxLength": _LINE_LENGTH})]
+Line = Annotated[
+    str,
+    AfterValidator(check_line),
+    Field(json_schema_extra={"pattern": _LINE_PATTERN, "minLength": 1, "maxLength": _LINE_LENGTH}),
+]
 
 
 def check_exactly_one(model: Object, *fields: str) -> None:

@@ -31,8 +31,11 @@ class Database(Object):
     """A database that its ShopSets share, with the budget of connections that it bears."""
 
     name: Name
+    """Its name, one per Configuration."""
     connections: PositiveInt
+    """How many connections it bears, of all its ShopSets together."""
     connections_per_shopset: PositiveInt | None = None
+    """How many connections one ShopSet opens at most."""
 
     @model_validator(mode="after")
     def _one_shopset_fits(self) -> Self:
@@ -49,7 +52,8 @@ class ConfigurationSpec(Object):
 
     path: ComponentPath
     """The folder of the kustomize component in the configuration repository."""
-    databases: tuple[Database, ...] = ()
+    databases: Annotated[tuple[Database, ...], Field(max_length=64)] = ()
+    """The databases that its ShopSets share."""
 
     @model_validator(mode="after")
     def _databases_are_distinct(self) -> Self:

@@ -31,9 +31,13 @@ class ApprovalSpec(Object):
     """Who lets which revision enter which tier, and why."""
 
     tier: Name
+    """The Tier that the revision enters."""
     revision: RevisionPrefix
+    """The id of the revision, or its beginning, as in b81e0a9."""
     reason: Line
+    """Why, for those who read the ledger."""
     by: Line
+    """Who approves; the API server takes only the name of the user who creates it."""
     adopt: StrictBool = False
     """Takes over what a tier that was never pinned has in its branches."""
     bake: Duration | None = None
@@ -54,8 +58,11 @@ class HoldSpec(Object):
     """Who keeps everything out of which tier, and why."""
 
     tier: Name
+    """The Tier that nothing enters."""
     reason: Line
+    """Why, for those who wait and those who read the ledger."""
     by: Line
+    """Who holds; the API server takes only the name of the user who creates it."""
 
 
 class Hold(Resource):
@@ -70,9 +77,13 @@ class RollbackSpec(Object):
     """Who takes which tier back to which revision, and why."""
 
     tier: Name
+    """The Tier that goes back."""
     revision: RevisionPrefix
+    """The id of a revision that it verified, or its beginning, as in b81e0a9."""
     reason: Line
+    """Why, for those who read the ledger."""
     by: Line
+    """Who rolls back; the API server takes only the name of the user who creates it."""
 
 
 class Rollback(Resource):

@@ -64,7 +64,7 @@ WeekMoment = Annotated[
     WeekTime,
     PlainValidator(parse_week_time),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": f"^{_WEEK_TIME.pattern}$", "examples": ["Fri 18:00"]}),
+    WithJsonSchema({"type": "string", "pattern": f"^{_WEEK_TIME.pattern}$", "maxLength": 9, "examples": ["Fri 18:00"]}),
 ]
 LocalMoment = Annotated[
     datetime,
@@ -72,7 +72,9 @@ LocalMoment = Annotated[
     PlainSerializer(
         lambda moment: moment.isoformat(timespec="seconds" if moment.second else "minutes"), return_type=str
     ),
-    WithJsonSchema({"type": "string", "pattern": f"^{_LOCAL.pattern}$", "examples": ["2026-12-28T00:00"]}),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^{_LOCAL.pattern}$", "maxLength": 19, "examples": ["2026-12-28T00:00"]}
+    ),
 ]
 TimeZone = Annotated[str, AfterValidator(_check_zone)]
 
@@ -109,7 +111,9 @@ class FreezeWindow(Object):
     """When nothing may enter the tier."""
 
     name: Name
+    """Its name, one per Tier."""
     time_zone: TimeZone = Field(default="UTC")
+    """The zone of its times, a name of the IANA database as in Asia/Tokyo."""
     weekly: Weekly | None = None
     dates: Dates | None = None
 

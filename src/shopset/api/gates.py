@@ -22,7 +22,9 @@ class QueryGate(Object):
     """Fails where a PromQL expression is beyond its threshold."""
 
     expr: Line
+    """The expression; it is evaluated over the bake."""
     threshold: StrictFloat
+    """The last value that does not fail."""
     comparison: Literal["Above", "Below"] = "Above"
     """On which side of the threshold it fails."""
     min_traffic: StrictFloat | None = None
@@ -33,6 +35,7 @@ class HttpGate(Object):
     """Fails where an HTTP check does not answer with 2xx in time."""
 
     url: Endpoint
+    """What is asked for, as in `https://{shopset}.example.com/health`."""
     timeout: Duration = parse_duration("5s")
 
 
@@ -47,6 +50,7 @@ class Gate(Object):
     """One gate: exactly one of alerts, query, http and smoke."""
 
     name: Name
+    """Its name, one per Tier."""
     alerts: AlertsGate | None = None
     query: QueryGate | None = None
     http: HttpGate | None = None

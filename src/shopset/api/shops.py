@@ -24,15 +24,20 @@ class Limits(Object):
     """How much traffic one shop may have."""
 
     requests_per_second: PositiveFloat | None = None
+    """Requests per second that one shop may have over time."""
     burst: PositiveInt | None = None
+    """Requests that it may have at once beyond that."""
 
 
 class ShopClassSpec(Object):
     """Where shops of the class go."""
 
     tier: Name
+    """The Tier of the ShopSets that serve them."""
     configuration: Name
+    """The Configuration of the ShopSets that serve them."""
     replicas: Annotated[StrictInt, Field(ge=1, le=16)] = 1
+    """How many ShopSets serve each shop; the first is its primary."""
     across: tuple[Name, ...] = ()
     """FailureDomains that no two replicas of a shop may share a domain of."""
     isolation: Isolation = Isolation()
@@ -59,14 +64,18 @@ class Demand(Object):
     """What a shop is expected to need."""
 
     requests_per_second: PositiveFloat | None = None
+    """Requests per second at its busiest."""
     connections: PositiveInt | None = None
+    """Database connections at its busiest."""
 
 
 class ShopSpec(Object):
     """Who the shop is, and the class by which it is placed."""
 
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
+    """The names under which shoppers reach it, as in shop.example.com or *.example.com."""
     class_: Name
+    """The ShopClass by which it is placed."""
     demand: Demand | None = None
     pins: tuple[Name, ...] = ()
     """ShopSets that must serve it, the first as its primary."""

@@ -15,7 +15,9 @@ class Capacity(Object):
     """How much one ShopSet carries; what is left out is not limited."""
 
     requests_per_second: PositiveFloat | None = None
+    """Requests per second that it bears."""
     shops: PositiveInt | None = None
+    """How many shops it serves at most."""
     connections: PositiveInt | None = None
     """Database connections that it opens."""
 
@@ -24,8 +26,11 @@ class ShopSetSpec(Object):
     """What a ShopSet is a copy of, and where it runs."""
 
     tier: Name
+    """The Tier with which it is updated."""
     configuration: Name
+    """The Configuration that says what it connects to."""
     cluster: Name
+    """The Cluster on which it runs."""
     capacity: Capacity | None = None
     dedicated: StrictBool = False
     """Serves only shops of a class that asks for dedicated ShopSets."""

@@ -17,6 +17,7 @@ class Approvals(Object):
     """How many people must approve a revision before it enters the tier."""
 
     required: Annotated[StrictInt, Field(ge=0, le=20)] = 0
+    """How many different people."""
 
 
 class Promotion(Object):
@@ -27,8 +28,10 @@ class Promotion(Object):
     bake: Duration = parse_duration("0s")
     """How long every ShopSet must have been Healthy, and every gate must not have failed."""
     approvals: Approvals = Approvals()
-    gates: tuple[Gate, ...] = ()
-    freeze: tuple[FreezeWindow, ...] = ()
+    gates: Annotated[tuple[Gate, ...], Field(max_length=32)] = ()
+    """What must not fail during the bake."""
+    freeze: Annotated[tuple[FreezeWindow, ...], Field(max_length=64)] = ()
+    """When nothing may enter the tier."""
     deadline: Duration = parse_duration("1h")
     """How long ShopSets may take to be Synced and Healthy, and gates to be known, until the revision is rejected."""
     failure_grace: Duration = parse_duration("1m")
@@ -38,6 +41,7 @@ class Promotion(Object):
     queue: Literal["Latest", "All"] = "Latest"
     """Latest goes to the newest revision that the lower tier verified; All takes each."""
     on_failure: Literal["Continue", "Hold", "Rollback"] = "Continue"
+    """What follows a rejected revision: the next candidate, a hold until a person lifts it, or the one verified before and a hold."""
     when_empty: Literal["Block", "PassThrough"] = "Block"
     """What a tier without ShopSets does."""
     supersede: StrictBool = False

@@ -5,7 +5,7 @@ import string
 from typing import Annotated
 from urllib.parse import unquote
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from shopset.api.errors import InvalidValueError, quoted
 
@@ -19,6 +19,17 @@ _WITH_SCHEME = re.compile(rf"(?P<scheme>https?|ssh|git)://(?:(?P<user>[^/@]*)@)?
 _FILE = re.compile(r"(?:file://)?/(?P<path>.+)")
 _SCP_LIKE = re.compile(rf"(?:{_USER}@)?{_HOST}:(?P<path>[^-:@][^@]*)")
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9{\[][A-Za-z0-9.:{}\[\]-]*(?:/[^\s]*)?")
+_LONGEST = 2048
+# As schemas have it: they know no percent-encoding, so what is dots or slashes once decoded is for check_repository_url.
+_NOT = r"\x00-\x20\x7f-\xa0\\" + "\u2028\u2029"
+_SEGMENT = rf"(?:\.{{0,2}}[^./?#{_NOT}][^/?#{_NOT}]*|\.{{3,}}[^/?#{_NOT}]*)"
+_BELOW = rf"{_SEGMENT}(?:/{_SEGMENT})*"
+_REPOSITORY_PATTERN = (
+    rf"^(?:(?:(?:https?|git)://|ssh://(?:{_USER}@)?){_HOST}(?::[0-9]{{1,5}})?/{_BELOW}|(?:file://)?/{_BELOW}"
+    rf"|(?:{_USER}@)?{_HOST}:[^-:@/?#{_NOT}][^@?#{_NOT}]*)$"
+)
+_TEMPLATE = rf"\{{(?:{'|'.join(TEMPLATE_FIELDS)})\}}|\{{\{{|\}}\}}"
+_ENDPOINT_PATTERN = rf"^https?://(?:[A-Za-z0-9.:\[\]-]|{_TEMPLATE})+(?:/(?:[^{{}}{_NOT}]|{_TEMPLATE})*)?$"
 # A password may hold anything, so everything up to the last @ goes; too much starred out is better than too little.
 _USERINFO = re.compile(r"(?<=://).*(?=@)|(?<![^\s\"'])[^\s\"'/@]+:(?!//)[^\s\"'@]+(?=@)")
 _FORMS = (
@@ -30,7 +41,7 @@ _NO_CREDENTIALS = "remove it, and let a git credential helper supply it"
 
 def check_repository_url(text: str) -> str:
     """Return `text` where it names a repository and nothing else. Raises InvalidValueError."""
-    if text.startswith("-") or _UNSAFE.search(text):
+    if text.startswith("-") or len(text) > _LONGEST or _UNSAFE.search(text):
         message = f"{quoted(redact(text))} is not the URL of a repository"
         raise InvalidValueError(message, "remove dashes at its beginning, blanks, backslashes and control characters")
     match = _WITH_SCHEME.fullmatch(text)
@@ -77,7 +88,7 @@ def repository_folder(url: str) -> str:
 def check_endpoint(text: str) -> str:
     """Return `text` where it is an http(s) URL, possibly with TEMPLATE_FIELDS in braces. Raises InvalidValueError."""
     fields = _template_fields(text)
-    if fields is None or _UNSAFE.search(text) or _ENDPOINT.fullmatch(text) is None:
+    if fields is None or len(text) > _LONGEST or _UNSAFE.search(text) or _ENDPOINT.fullmatch(text) is None:
         message = f"{quoted(redact(text))} is not an http or https URL"
         raise InvalidValueError(
             message, "write it as in https://{shopset}.example.com/health, without user or password"
@@ -103,5 +114,11 @@ def redact(text: str) -> str:
     return _USERINFO.sub(lambda match: "*" * len(match[0]), text)
 
 
-RepositoryUrl = Annotated[str, AfterValidator(check_repository_url)]
-Endpoint = Annotated[str, AfterValidator(check_endpoint)]
+RepositoryUrl = Annotated[
+    str,
+    AfterValidator(check_repository_url),
+    Field(json_schema_extra={"pattern": _REPOSITORY_PATTERN, "maxLength": _LONGEST}),
+]
+Endpoint = Annotated[
+    str, AfterValidator(check_endpoint), Field(json_schema_extra={"pattern": _ENDPOINT_PATTERN, "maxLength": _LONGEST})
+]
