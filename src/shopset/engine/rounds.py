@@ -7,6 +7,7 @@ from typing import Final
 
 from shopset.core.errors import ShopsetError
 from shopset.core.release.actions import AnyAction
+from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Plan
 from shopset.engine.engines import Engine, Failure, Outcome
 
@@ -33,6 +34,7 @@ class Round:
 
     plan: Plan
     outcome: Outcome
+    observed: Observed
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ def converge(engine: Engine, watching: Watching) -> Iterator[Round]:
     """Yield rounds until one has nothing to do or got nothing done. Raises TooManyRacesError."""
     races = 0
     for _ in range(MOST_ROUNDS):
-        made, _ = engine.plan()
+        made, observed = engine.plan()
         outcome = engine.act(made.actions, watching.started)
-        yield Round(made, outcome)
+        yield Round(made, outcome, observed)
         if outcome.lost_race is not None:
             races = _pause(races, outcome.lost_race, watching)
             continue

@@ -54,7 +54,14 @@ def tier_commit(
 
 
 def pin_write(
-    context: Context, tier: Tier, revision: Revision, kind: PinKind, by: str, reason: str, skipped: tuple[str, ...] = ()
+    context: Context,
+    tier: Tier,
+    revision: Revision,
+    kind: PinKind,
+    by: str,
+    reason: str,
+    skipped: tuple[str, ...] = (),
+    request: str = "",
 ) -> dict[str, bytes]:
     """Return the path and the content of the tier's next pin."""
     before = context.pinned(tier)
@@ -69,6 +76,7 @@ def pin_write(
         at=context.now,
         by=by,
         reason=reason,
+        request=request,
     )
     return {next_pin_path(context, tier): record.dump()}
 

@@ -92,7 +92,7 @@ def last_good(context: Context, tier: Tier) -> Revision | None:
 
 
 def roll_back(
-    context: Context, tier: Tier, target: Revision, rejection: RejectionRecord, author: Identity
+    context: Context, tier: Tier, target: Revision, rejection: RejectionRecord, author: Identity, request: str = ""
 ) -> Iterator[PushCommits]:
     """Pin an earlier revision in a new commit, reject the bad one, and hold the tier, in one atomic push."""
     components = context.ask(ComponentsOf(target.apps))
@@ -103,7 +103,7 @@ def roll_back(
     reason = f"{bad.short} was rolled back, {rejection.message}"
     name = hold_name(context, tier, f"rollback-{bad.short}")
     writes = {
-        **pin_write(context, tier, target, "Rollback", str(author), reason),
+        **pin_write(context, tier, target, "Rollback", str(author), reason, request=request),
         hold_path(tier.name, name): hold_record(context, tier, author, reason),
     }
     if not context.observed.ledger.is_rejected(tier.name, bad.id):

@@ -71,6 +71,8 @@ class PinRecord(_Record):
     at: Moment
     by: str
     reason: str
+    request: str = ""
+    """The uid of the Rollback that asked for it, where one did."""
 
     @property
     def content(self) -> Revision:
@@ -158,6 +160,8 @@ class HoldRecord(_Record):
     since: Moment
     by: str
     reason: str
+    request: str = ""
+    """The uid of the Hold that asked for it, where one did."""
     lifted: Lifting | None = None
 
 

@@ -49,6 +49,8 @@ class Hold:
     tier: str
     reason: str
     name: str = "hold"
+    request: str = ""
+    """The uid of the object that asks for it: it is placed once, however often that is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ class RollBack:
     tier: str
     reason: str
     to: str | None = None
+    request: str = ""
+    """The uid of the object that asks for it: it is done once, however often that is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,10 +192,15 @@ def _approval(
 
 
 def _place_hold(context: Context, tier: Tier, request: Hold, author: Identity) -> Iterator[AnyAction]:
-    active = context.observed.ledger.active_holds(tier.name)
-    if any(hold.by == str(author) and hold.reason == request.reason for hold in active.values()):
+    holds = context.observed.ledger.holds.get(tier.name, {}).values()
+    if request.request and any(hold.request == request.request for hold in holds):
         return
-    record = HoldRecord(tier=tier.name, since=context.now, by=str(author), reason=request.reason)
+    active = (hold for hold in holds if hold.lifted is None and not request.request)
+    if any(hold.by == str(author) and hold.reason == request.reason for hold in active):
+        return
+    record = HoldRecord(
+        tier=tier.name, since=context.now, by=str(author), reason=request.reason, request=request.request
+    )
     subject = f"{author.name} holds {tier.name}: {request.reason}"
     write = {hold_path(tier.name, hold_name(context, tier, request.name)): record.dump()}
     yield _record(context, tier, ActionKind.HOLD, subject, write, author, context.pinned(tier), request.reason)
@@ -215,6 +224,8 @@ def _resume(context: Context, tier: Tier, request: Resume, author: Identity) -> 
 
 def _roll_back(context: Context, tier: Tier, request: RollBack, author: Identity) -> Iterator[AnyAction]:
     bad, ledger = context.pinned(tier), context.observed.ledger
+    if request.request and any(pin.request == request.request for pin in ledger.pins.get(tier.name, ())):
+        return
     if bad is None:
         raise RequestRefusedError(f"{tier.name} has nothing pinned that could be rolled back")
     target = _rollback_target(context, tier, request)
@@ -228,7 +239,7 @@ def _roll_back(context: Context, tier: Tier, request: RollBack, author: Identity
         reason="RolledBack",
         message=request.reason,
     )
-    yield from roll_back(context, tier, target, rejection, author)
+    yield from roll_back(context, tier, target, rejection, author, request.request)
 
 
 def _rollback_target(context: Context, tier: Tier, request: RollBack) -> Revision:
