@@ -36,6 +36,8 @@ class ClusterSpec(Object):
     """Where it lies, as in `{provider: aws, region: tokyo}`."""
     wish: Literal["Active", "Cordoned", "Drained"] = "Active"
     """Cordoned takes no new shops; Drained is emptied of those that it has."""
+    context: Line | None = None
+    """How people's kubeconfigs call it; the cluster's own name where it is left out."""
     endpoint: Endpoint | None = None
     """Where the shops of a ShopSet on it are reached, as in `https://{shopset}.a.example.com`."""
     version: Line | None = None
@@ -63,6 +65,11 @@ class Cluster(Resource):
         if self.spec.destination.server is not None:
             return {"server": self.spec.destination.server}
         return {"name": self.spec.destination.name or self.name}
+
+    @property
+    def context(self) -> str:
+        """The context of a kubeconfig by which `shopctl logs` and its like reach the cluster."""
+        return self.spec.context or self.name
 
     @property
     def topology(self) -> Mapping[str, str]:

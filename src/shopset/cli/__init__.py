@@ -4,8 +4,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-_GLOBAL = {"--fleet": True, "-f": True, "--cache": True, "--as": True, "--timeout": True, "--no-color": False}
+_GLOBAL = {
+    "--fleet": True,
+    "-f": True,
+    "--cache": True,
+    "--as": True,
+    "--timeout": True,
+    "--no-color": False,
+    "--kubeconfig": True,
+    "--context": True,
+    "--namespace": True,
+    "-n": True,
+}
 """Global options, and whether they take a value. They may stand anywhere, as kubectl's do."""
+_OWN = {"logs": "-f"}
+"""Verbs with an option of their own that is called like a global one, which then stands before the verb."""
 
 
 _CLICK_USAGE = 2
@@ -38,6 +51,8 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
     for word in words:
         if word == "--":
             rest += [word, *words]
+        elif rest and word == _OWN.get(rest[0]):
+            rest.append(word)
         elif word.partition("=")[0] in _GLOBAL and (word.startswith("--") or "=" not in word):
             first.append(word)
             if _GLOBAL[word.partition("=")[0]] and "=" not in word:

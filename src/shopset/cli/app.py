@@ -51,6 +51,15 @@ def _options(
         str | None, typer.Option("--as", help="Who asks, as 'Name <mail>'. [default: as git knows you]")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that one call of git or kustomize may take.", min=0.1)] = 60.0,
+    kubeconfig: Annotated[
+        str | None, typer.Option(help="A kubeconfig: the fleet is read from its cluster, and not from a folder.")
+    ] = None,
+    cluster_context: Annotated[
+        str | None, typer.Option("--context", help="A context of the kubeconfig, whose cluster has the fleet.")
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="The namespace that the fleet is in.")
+    ] = None,
     no_color: Annotated[bool, typer.Option("--no-color", help="Write without colour. [env: NO_COLOR]")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -61,7 +70,16 @@ def _options(
     Global options may stand anywhere.
     """
     del version
-    context.obj = from_environment(fleet, cache, identity, timeout, no_colour=no_color)
+    context.obj = from_environment(
+        fleet,
+        cache,
+        identity,
+        timeout,
+        no_colour=no_color,
+        kubeconfig=kubeconfig,
+        context=cluster_context,
+        namespace=namespace,
+    )
 
 
 _OUTPUTS = ("table", "wide", "json", "yaml", "name")
@@ -404,3 +422,121 @@ def hotfix(
         "dry_run": dry_run,
     }
     _run(_settings(context), "releasing", "hotfix", tier=tier, reason=reason, **options)
+
+
+ShopSetArgument = Annotated[str, typer.Argument(metavar="SHOPSET", help="A ShopSet's name.")]
+ComponentArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="COMPONENT", help="Name of a Deployment or StatefulSet, or kind/name, as in api or pod/api-x."
+    ),
+]
+OptionalComponent = Annotated[
+    str | None,
+    typer.Argument(metavar="COMPONENT", help="Name of a Deployment or StatefulSet, or kind/name. [default: all]"),
+]
+ContainerOption = Annotated[
+    str | None, typer.Option("--container", "-c", help="Only this container. [default: kubectl's choice]")
+]
+CommandOnly = Annotated[bool, typer.Option("--dry-run", help="Print the kubectl command, and do not run it.")]
+
+
+@app.command(
+    epilog=_example(
+        "shopctl logs a-1",
+        "shopctl logs a-1 cart -f --since 10m",
+        "shopctl logs a-1 cart --previous    # why it crashed",
+    )
+)
+def logs(
+    context: typer.Context,
+    shopset: ShopSetArgument,
+    component: OptionalComponent = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more is logged.")] = False,
+    previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the containers before they crashed.")] = False,
+    since: Annotated[str | None, typer.Option(help="Only what is newer, as in 10m.")] = None,
+    tail: Annotated[
+        int | None,
+        typer.Option(help="Lines of each container, -1 for all. [default: all, or 10 without COMPONENT]", min=-1),
+    ] = None,
+    container: Annotated[
+        str | None, typer.Option("--container", "-c", help="Only this container. [default: all]")
+    ] = None,
+    dry_run: CommandOnly = False,
+) -> None:
+    """Show the logs of a ShopSet: of all its Pods, or of one component's."""
+    from shopset.cli.debugging import LogOptions  # noqa: PLC0415  # --help must not pay for it
+
+    options = LogOptions(follow=follow, previous=previous, since=since, tail=tail, container=container)
+    _run(
+        _settings(context),
+        "debugging",
+        "logs",
+        shopset=shopset,
+        component=component,
+        options=options,
+        dry_run=dry_run,
+    )
+
+
+@app.command(epilog=_example("shopctl events a-1", "shopctl events a-1 --types Warning", "shopctl events a-1 cart -w"))
+def events(
+    context: typer.Context,
+    shopset: ShopSetArgument,
+    component: OptionalComponent = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on as more happens.")] = False,
+    types: Annotated[str | None, typer.Option(help="Only these, as in Warning.")] = None,
+    dry_run: CommandOnly = False,
+) -> None:
+    """Show what happened in a ShopSet, oldest first; with COMPONENT, to that object itself."""
+    options = {"component": component, "watch": watch, "types": types, "dry_run": dry_run}
+    _run(_settings(context), "debugging", "events", shopset=shopset, **options)
+
+
+@app.command(
+    "exec",
+    epilog=_example("shopctl exec a-1 api", "shopctl exec a-1 api -- env", "shopctl exec a-1 pod/api-x -- ls -l"),
+)
+def execute(
+    context: typer.Context,
+    shopset: ShopSetArgument,
+    component: ComponentArgument,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- COMMAND", help="What to run. [default: sh]")
+    ] = None,
+    container: ContainerOption = None,
+    stdin: Annotated[
+        bool, typer.Option("--stdin", "-i", help="Give it what is piped in; at a terminal always.")
+    ] = False,
+    tty: Annotated[bool, typer.Option("--tty", "-t", help="Give it a terminal; at a terminal always.")] = False,
+    dry_run: CommandOnly = False,
+) -> None:
+    """Run a command in a Pod of a ShopSet's component."""
+    options = {"container": container, "stdin": stdin, "tty": tty, "dry_run": dry_run}
+    words = command or ["sh"]
+    _run(_settings(context), "debugging", "execute", shopset=shopset, component=component, command=words, **options)
+
+
+@app.command(
+    "port-forward", epilog=_example("shopctl port-forward a-1 api 8080", "shopctl port-forward a-1 api 9000:8080")
+)
+def port_forward(
+    context: typer.Context,
+    shopset: ShopSetArgument,
+    component: ComponentArgument,
+    ports: Annotated[list[str], typer.Argument(metavar="[LOCAL:]REMOTE", help="Ports of the component.")],
+    dry_run: CommandOnly = False,
+) -> None:
+    """Reach ports of a ShopSet's component from this machine."""
+    options = {"component": component, "ports": ports, "dry_run": dry_run}
+    _run(_settings(context), "debugging", "port_forward", shopset=shopset, **options)
+
+
+@app.command("open", epilog=_example("shopctl open a-1", "shopctl open a-1 --print"))
+def open_endpoint(
+    context: typer.Context,
+    shopset: ShopSetArgument,
+    print_only: Annotated[bool, typer.Option("--print", help="Only print the URL.")] = False,
+) -> None:
+    """Open a ShopSet in the browser, where its shops are reached, and print the URL."""
+    _run(_settings(context), "debugging", "open_endpoint", shopset=shopset, print_only=print_only)
