@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import AfterValidator, Field, StrictInt, model_validator
 
 from shopset.api._objects import Line, Object, Resource, Status, check_exactly_one
 from shopset.api.durations import Duration, parse_duration
-from shopset.api.errors import InvalidValueError
+from shopset.api.errors import InvalidValueError, quoted
 from shopset.api.names import Name, Prefix
-from shopset.api.urls import RepositoryUrl, repository_folder, repository_parent
+from shopset.api.urls import Endpoint, RepositoryUrl, repository_folder, repository_parent
 
 
 class Repositories(Object):
@@ -117,6 +117,39 @@ class Shops(Object):
     sources: tuple[ShopSource, ...] = (ShopSource(kind="Resources"),)
 
 
+def check_service_url(text: str) -> str:
+    """Return the URL of an API, which has no fields in braces, query or fragment. Raises InvalidValueError."""
+    if any(character in text for character in "{}?#"):
+        message = f"{quoted(text)} is not the URL of an API"
+        raise InvalidValueError(message, "write it as in https://prometheus.example.com, with nothing in braces")
+    return text
+
+
+class MonitoringApi(Object):
+    """One API that gates are read from."""
+
+    url: Annotated[
+        Endpoint,
+        AfterValidator(check_service_url),
+        Field(json_schema_extra={"pattern": r"^https?://[A-Za-z0-9.:\[\]-]+(?:/[^{}?#\s]*)?$", "maxLength": 2048}),
+    ]
+    """Where it is, with a path where it has one, as in `https://metrics.example.com/prometheus`."""
+    secret: Name | None = None
+    """The Secret with its credentials: `token`, or `username` and `password`; and `ca.crt` where its CA is a private one."""
+
+
+class Monitoring(Object):
+    """Where gates of alerts and queries are read."""
+
+    prometheus: MonitoringApi
+    alertmanager: MonitoringApi | None = None
+    """Whose silences are respected; no alert is silenced where it is left out."""
+    timeout: Duration = parse_duration("10s")
+    """How long each question may take."""
+    max_gap: Duration = parse_duration("2m")
+    """How long Prometheus may have recorded nothing; at least twice its slowest scrape interval."""
+
+
 class PlatformSpec(Object):
     """What the ShopSets are copies of, and how they are delivered."""
 
@@ -125,6 +158,8 @@ class PlatformSpec(Object):
     prefixes: Prefixes = Prefixes()
     images: Images = Images()
     shops: Shops = Shops()
+    monitoring: Monitoring | None = None
+    """Where gates are read."""
 
 
 class PlatformStatus(Status):
