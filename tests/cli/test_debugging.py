@@ -231,6 +231,12 @@ class TestOpening:
         assert (done.returncode, "set spec.endpoint of the Cluster b" in done.stderr) == (exits.FAILURE, True)
 
 
+class TestPlaces:
+    def test_the_kubeconfig_that_shopctl_was_given_is_kubectls_too(self) -> None:
+        words = Place("a-1", "alpha", "shopset-a-1", "clusters.yaml").kubectl("events")
+        assert words == ("kubectl", "--kubeconfig=clusters.yaml", *AT_A1, "events")
+
+
 class TestChoosingAWorkload:
     PLACE = Place("a-1", "alpha", "shopset-a-1")
 

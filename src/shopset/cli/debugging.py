@@ -61,10 +61,13 @@ class Place:
     shopset: str
     context: str
     namespace: str
+    kubeconfig: str | None = None
+    """The file that has the context; None for kubectl's own choice."""
 
     def kubectl(self, *arguments: str) -> tuple[str, ...]:
         """Return the words of a kubectl command there."""
-        return ("kubectl", f"--context={self.context}", f"--namespace={self.namespace}", *arguments)
+        file = _given("--kubeconfig", self.kubeconfig)
+        return ("kubectl", *file, f"--context={self.context}", f"--namespace={self.namespace}", *arguments)
 
 
 @dataclass(frozen=True)
@@ -142,14 +145,14 @@ def find_shopset(fleet: Fleet, name: str) -> ShopSet:
     return found
 
 
-def place_of(fleet: Fleet, shopset: ShopSet) -> Place:
+def place_of(fleet: Fleet, shopset: ShopSet, kubeconfig: str | None = None) -> Place:
     """Return where a ShopSet is. Raises NoClusterError where the clusters are folders."""
     if fleet.platform.spec.delivery.directory is not None:
         message = (
             f"{shopset.name} runs in a folder (the Platform's delivery.directory): kubectl has nothing to ask there"
         )
         raise NoClusterError(message)
-    return Place(shopset.name, _cluster(fleet, shopset).context, fleet.namespace(shopset.name))
+    return Place(shopset.name, _cluster(fleet, shopset).context, fleet.namespace(shopset.name), kubeconfig)
 
 
 def endpoint(fleet: Fleet, shopset: ShopSet) -> str:
@@ -240,7 +243,7 @@ def _nearest(name: str, known: Iterable[str], more: str) -> str:
 
 def _place(settings: Settings, shopset: str) -> Place:
     fleet = load_fleet(settings)[0]
-    return place_of(fleet, find_shopset(fleet, shopset))
+    return place_of(fleet, find_shopset(fleet, shopset), settings.kubeconfig)
 
 
 def _workload(settings: Settings, place: Place, component: str | None) -> str | None:
