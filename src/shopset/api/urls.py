@@ -28,8 +28,11 @@ _REPOSITORY_PATTERN = (
     rf"^(?:(?:(?:https?|git)://|ssh://(?:{_USER}@)?){_HOST}(?::[0-9]{{1,5}})?/{_BELOW}|(?:file://)?/{_BELOW}"
     rf"|(?:{_USER}@)?{_HOST}:[^-:@/?#{_NOT}][^@?#{_NOT}]*)$"
 )
-_TEMPLATE = rf"\{{(?:{'|'.join(TEMPLATE_FIELDS)})\}}|\{{\{{|\}}\}}"
-_ENDPOINT_PATTERN = rf"^https?://(?:[A-Za-z0-9.:\[\]-]|{_TEMPLATE})+(?:/(?:[^{{}}{_NOT}]|{_TEMPLATE})*)?$"
+_FIELD = rf"\{{(?:{'|'.join(TEMPLATE_FIELDS)})\}}|\{{\{{"
+_TEMPLATE = rf"{_FIELD}|\}}\}}"
+_ENDPOINT_PATTERN = (
+    rf"^https?://(?:[A-Za-z0-9\[]|{_FIELD})(?:[A-Za-z0-9.:\[\]-]|{_TEMPLATE})*(?:/(?:[^{{}}{_NOT}]|{_TEMPLATE})*)?$"
+)
 # A password may hold anything, so everything up to the last @ goes; too much starred out is better than too little.
 _USERINFO = re.compile(r"(?<=://).*(?=@)|(?<![^\s\"'])[^\s\"'/@]+:(?!//)[^\s\"'@]+(?=@)")
 _FORMS = (

@@ -1,8 +1,8 @@
 """The CustomResourceDefinitions, on a real API server: what it takes is what the models take."""
 
 import json
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from api.test_resources import EXAMPLES
-from shopset.api import API_VERSION, KINDS
+from shopset.api import API_VERSION, KINDS, json_schema
 from shopset.cli.scaffolding import Copy, Layout
 from shopset.kube.clients import PLURALS
 from shopset.kube.definitions import UnsayableError, definitions, structural_schema
+from shopset.kube.definitions.descriptions import DESCRIPTIONS
+from shopset.kube.definitions.rules import FIELD_BOUNDS, FIELD_RULES, MODEL_RULES
 
-from .conftest import ROOT, ApiServer
+from .conftest import ApiServer
 
 GATE: dict[str, Any] = {"name": "x", "smoke": {}}
 REPOSITORIES = EXAMPLES["Platform"]["repositories"]
@@ -29,7 +31,18 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("Platform", {"delivery": {"argocd": {"retry": {"backoff": {"duration": "1.5s"}}, "syncOptions": ["A=true"]}}}),
     ("Tier", {"repositories": REPOSITORIES}),
     ("Tier", {"promotion": {"bake": "1h30m", "deadline": "500ms", "gates": [GATE, {**GATE, "name": "y"}]}}),
-    ("Tier", {"promotion": {"gates": [{"name": "x", "query": {"expr": "up", "threshold": 1, "minTraffic": 0.5}}]}}),
+    (
+        "Tier",
+        {
+            "promotion": {
+                "gates": [{"name": "x", "query": {"expr": "up", "threshold": 1, "traffic": "up", "minTraffic": 0.5}}]
+            }
+        },
+    ),
+    (
+        "Tier",
+        {"promotion": {"gates": [{"name": "x", "query": {"expr": 'a == 1 + b{c=~"{cluster}"}', "threshold": 1}}]}},
+    ),
     ("Tier", {"promotion": {"gates": [{"name": "x", "http": {"url": "https://{shopset}.example.com/{tier}"}}]}}),
     ("Tier", {"promotion": {"freeze": [{"name": "x", "weekly": {"from": "Fri 18:00", "to": "Mon 08:00"}}]}}),
     (
@@ -74,6 +87,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("Tier", {"promotion": {"gates": [{"name": "x"}]}}),
     ("Tier", {"promotion": {"gates": [{**GATE, "alerts": {}}]}}),
     ("Tier", {"promotion": {"gates": [GATE, GATE]}}),
+    ("Tier", {"promotion": {"gates": [{"name": "x", "query": {"expr": 'up{cluster="{cluster}"}', "threshold": 1}}]}}),
+    ("Tier", {"promotion": {"gates": [{"name": "x", "alerts": {"matchers": {"alertstate": "firing"}}}]}}),
+    ("Tier", {"promotion": {"gates": [{"name": "x", "alerts": {"matchers": {"no label": "x"}}}]}}),
     ("Tier", {"promotion": {"gates": [{**GATE, "name": f"x{number}"} for number in range(33)]}}),
     ("Tier", {"promotion": {"freeze": [{"name": "x", "weekly": {"from": "Mon 24:00", "to": "Tue 00:00"}}]}}),
     ("Tier", {"promotion": {"freeze": [{"name": "x", "weekly": {"from": "Mon 00:00", "to": "Mon 00:00"}}]}}),
@@ -195,6 +211,13 @@ def test_a_scaffolded_fleet_is_accepted(api_server: ApiServer) -> None:
             assert refusal(api_server, found) == ""
 
 
+THOROUGH = bool(os.environ.get("SHOPSET_THOROUGH"))
+EXAMPLES_ENOUGH = settings(
+    max_examples=3000 if THOROUGH else 100,
+    derandomize=not THOROUGH,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 TEXTS = st.text(alphabet="aZ09-._/:@{}%*+ \n\u3042\u2028", max_size=14)
 SEEDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "name": ("ShopSet", "tier", ("prod", "a-b", "x" * 63, "x" * 64)),
@@ -219,7 +242,7 @@ def mutated(draw: st.DrawFn, seeds: tuple[str, ...]) -> str:
 def test_texts_have_the_same_verdict_from_both(api_server: ApiServer, what: str) -> None:
     kind, field, seeds = SEEDS[what]
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @EXAMPLES_ENOUGH
     @given(mutated(seeds) | TEXTS)
     def same(text: str) -> None:
         found = document(kind, {field: text})
@@ -252,7 +275,7 @@ LENIENT: dict[str, tuple[tuple[str, ...], Any]] = {
 def test_the_api_server_is_never_stricter(api_server: ApiServer, what: str) -> None:
     seeds, make = LENIENT[what]
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @EXAMPLES_ENOUGH
     @given(mutated(seeds))
     def not_stricter(text: str) -> None:
         found = make(text)
@@ -345,14 +368,11 @@ def test_every_field_that_people_write_is_described(kind: str) -> None:
     assert list(described(spec, f"{kind}.spec")) == []
 
 
-@pytest.mark.parametrize("folder", ["deploy/crds", "charts/shopset/files/crds"])
-def test_the_written_definitions_are_the_generated_ones(folder: str) -> None:
-    written = [
-        yaml.safe_load(path.read_text())
-        for path in sorted(Path(ROOT, folder).glob("*.yaml"))
-        if path.stem != "kustomization"
-    ]
-    assert sorted(map(json.dumps, written)) == sorted(map(json.dumps, definitions().values()))
+def test_every_rule_is_of_a_model_and_field_that_is_there() -> None:
+    models = {name: model for kind in KINDS for name, model in json_schema(kind)["$defs"].items()}
+    assert sorted(set(MODEL_RULES) - set(models)) == []
+    fields = {(name, field) for name, model in models.items() for field in model.get("properties", ())}
+    assert sorted({*FIELD_RULES, *FIELD_BOUNDS, *DESCRIPTIONS} - fields) == []
 
 
 @pytest.mark.parametrize("part", [{"oneOf": []}, {"anyOf": [{"type": "string"}, {"type": "integer"}]}])

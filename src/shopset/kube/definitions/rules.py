@@ -29,6 +29,11 @@ def _belongs(field: str, kind: str) -> Rule:
     return _rule(f"has(self.{field}) == (self.kind == '{kind}')", f"{field} belongs to {kind}, which needs it")
 
 
+_LABEL_OF_ALERTS: Final = "key.matches('^[A-Za-z_][A-Za-z0-9_]*$') && !key.startsWith('__') && key != 'alertstate'"
+_OF_ONE_SHOPSET: Final = r"""(^|[^=!<>~])=\s*["'`][^"'`]*\{(namespace|shopset|cluster)\}"""
+_OF_MANY: Final = (
+    _rule(f"!self.matches(r'''{_OF_ONE_SHOPSET}''')", 'fits one ShopSet only: write =~ as in namespace=~"{namespace}"'),
+)
 _IMMUTABLE: Final = (_rule("self == oldSelf", "never changes: delete it and create another"),)
 _PARENT: Final = "find('^.*[/:]')"
 _MOMENT: Final = "timestamp(self.{0} + (size(self.{0}) == 16 ? ':00Z' : 'Z'))"
@@ -73,6 +78,13 @@ MODEL_RULES: Final[Mapping[str, Sequence[Rule]]] = {
 """Model -> its rules."""
 
 FIELD_RULES: Final[Mapping[Path, Sequence[Rule]]] = {
+    ("AlertsGate", "matchers"): (
+        _rule(
+            f"self.all(key, {_LABEL_OF_ALERTS})", "its keys are names of labels of alerts; alertstate is always firing"
+        ),
+    ),
+    ("QueryGate", "expr"): _OF_MANY,
+    ("QueryGate", "traffic"): _OF_MANY,
     ("TierSpec", "level"): (_rule("self == oldSelf", "never changes: it names the tier's branches"),),
     ("ClusterSpec", "topology"): (
         _rule(f"self.all(key, key.matches('{LABEL_KEY}'))".replace("\\", "\\\\"), "its keys are keys of labels"),
@@ -81,6 +93,7 @@ FIELD_RULES: Final[Mapping[Path, Sequence[Rule]]] = {
 """Field -> its rules."""
 
 FIELD_BOUNDS: Final[Mapping[Path, Mapping[str, Any]]] = {
+    ("AlertsGate", "matchers"): {"maxProperties": 32},
     ("ClusterSpec", "topology"): {"maxProperties": 64},
     ("ConfigurationSpec", "databases"): {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     ("FailureDomainSpec", "topologyKey"): {"pattern": LABEL_KEY, "maxLength": 317},

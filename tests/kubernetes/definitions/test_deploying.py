@@ -1,0 +1,306 @@
+"""What an installation brings: the chart and deploy/ give the same objects, and they let each do what it must and no more."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shopset import __version__
+from shopset.kube.clients import PLURALS
+from testbed.processes import wait_for
+from testbed.programs import program
+
+from .conftest import ROOT, ApiServer
+
+CHART = ROOT / "charts" / "shopset"
+CONTROLLER = "system:serviceaccount:shopset:shopset-controller"
+HELM_LABELS = ("app.kubernetes.io/managed-by", "helm.sh/chart")
+APPLICATIONS: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {
+        "name": "applications.argoproj.io",
+        "annotations": {"api-approved.kubernetes.io": "unapproved, a test"},
+    },
+    "spec": {
+        "group": "argoproj.io",
+        "names": {"kind": "Application", "plural": "applications"},
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1alpha1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+
+
+def helm(*arguments: str) -> str:
+    done = subprocess.run([program("helm"), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def template(*arguments: str) -> list[dict[str, Any]]:
+    text = helm("template", "shopset", str(CHART), "--namespace=shopset", "--kube-version=1.36.3", *arguments)
+    return [found for found in yaml.safe_load_all(text) if found]
+
+
+def kustomized() -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [program("kubectl"), "kustomize", str(ROOT / "deploy")], capture_output=True, text=True, check=True
+    )
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def without_helm(found: dict[str, Any]) -> dict[str, Any]:
+    """Drop what only Helm says of an object; the definitions have no labels but Helm's way of finding them."""
+    metadata = dict(found["metadata"])
+    metadata["labels"] = {key: value for key, value in metadata.get("labels", {}).items() if key not in HELM_LABELS}
+    if found["kind"] == "CustomResourceDefinition":
+        metadata = {"name": metadata["name"]}
+    return {**found, "metadata": metadata}
+
+
+def by_name(objects: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    return {(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]): each for each in objects}
+
+
+def test_the_chart_has_no_lint_and_the_version_of_the_package() -> None:
+    helm("lint", "--strict", str(CHART))
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+def test_the_chart_and_deploy_give_the_same_objects() -> None:
+    plain = by_name([each for each in kustomized() if each["kind"] != "Namespace"])
+    assert by_name([without_helm(each) for each in template()]) == by_name(
+        [without_helm(each) for each in plain.values()]
+    )
+
+
+def test_what_is_switched_off_is_not_there() -> None:
+    off = ("crds.install", "policies.install", "networkPolicy.install")
+    kinds = {each["kind"] for each in template(*(f"--set={name}=false" for name in off))}
+    assert not kinds & {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "NetworkPolicy"}
+
+
+def test_namespaces_are_the_users_to_set() -> None:
+    objects = by_name(template("--set=fleet.namespace=fleet,argocd.namespace=cd"))
+    assert ("Role", "fleet", "shopset-controller-fleet") in objects
+    assert ("Role", "cd", "shopset-controller-applications") in objects
+    container = objects["Deployment", "shopset", "shopset-controller"]["spec"]["template"]["spec"]["containers"][0]
+    assert "--namespace=fleet" in container["args"]
+
+
+def test_the_pod_satisfies_the_restricted_profile(installed: ApiServer) -> None:
+    pod = by_name(kustomized())["Deployment", "shopset", "shopset-controller"]["spec"]["template"]
+    found = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod["spec"]}
+    assert installed.refusal("/api/v1/namespaces/shopset/pods", found) == ""
+    container = pod["spec"]["containers"][0] | {"securityContext": {}}
+    loose = {**found, "spec": {**pod["spec"], "containers": [container]}}
+    assert "violates PodSecurity" in installed.refusal("/api/v1/namespaces/shopset/pods", loose)
+
+
+def test_the_charts_objects_are_accepted(installed: ApiServer) -> None:
+    helm_objects = yaml.safe_dump_all(template())
+    installed.done("apply", "--server-side", "--dry-run=server", "--force-conflicts", "-f", "-", stdin=helm_objects)
+
+
+@pytest.fixture(scope="session")
+def installed(api_server: ApiServer) -> ApiServer:
+    for namespace in ("argocd", "other"):
+        api_server.done("create", "namespace", namespace)
+    api_server.apply(APPLICATIONS)
+    api_server.done("apply", "--server-side", "--force-conflicts", "-k", "deploy")
+    api_server.done("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    return api_server
+
+
+def may(server: ApiServer, user: str, verb: str, what: str, namespace: str) -> bool:
+    """Whether RBAC lets a user do something to `resource[.group][/subresource or :name]`; in no namespace where it is empty."""
+    path, _, name = what.partition(":")
+    kind, _, subresource = path.partition("/")
+    resource, _, group = kind.partition(".")
+    attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": {**attributes, "namespace": namespace}},
+    }
+    answer = server.client.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=review)
+    return bool(answer.json()["status"]["allowed"])
+
+
+MUST = [
+    *[(verb, f"{plural}.shopset.dev", "shopset") for plural in PLURALS.values() for verb in ("get", "list", "watch")],
+    *[(verb, f"{plural}.shopset.dev/status", "shopset") for plural in PLURALS.values() for verb in ("patch", "update")],
+    *[("patch", f"{plural}.shopset.dev", "shopset") for plural in ("shopsets", "tiers", "clusters", "configurations")],
+    *[
+        (verb, "applications.argoproj.io", "argocd")
+        for verb in ("list", "watch", "create", "patch", "update", "delete")
+    ],
+    *[(verb, "leases.coordination.k8s.io", "shopset") for verb in ("get", "create", "update")],
+    *[(verb, f"events{group}", "shopset") for verb in ("create", "patch") for group in ("", ".events.k8s.io")],
+    *[("get", f"secrets:shopset-{name}", "shopset") for name in ("git", "webhook", "prometheus")],
+]
+MUST_NOT = [
+    *[
+        (verb, f"{plural}.shopset.dev", "shopset")
+        for plural in PLURALS.values()
+        for verb in ("create", "delete", "update")
+    ],
+    *[
+        ("patch", f"{plural}.shopset.dev", "shopset")
+        for plural in ("platforms", "approvals", "holds", "rollbacks", "shops")
+    ],
+    *[(verb, "tiers.shopset.dev", "shopset") for verb in ("approve", "hold", "rollback")],
+    *[(verb, "secrets", namespace) for verb in ("get", "list", "watch", "create") for namespace in ("argocd", "other")],
+    *[
+        ("list", "secrets", "shopset"),
+        ("get", "secrets:another", "shopset"),
+        ("update", "secrets:shopset-git", "shopset"),
+    ],
+    *[
+        ("list", what, "other")
+        for what in ("tiers.shopset.dev", "applications.argoproj.io", "leases.coordination.k8s.io")
+    ],
+    *[("create", what, "argocd") for what in ("appprojects.argoproj.io", "configmaps", "events", "pods")],
+    *[("create", what, "shopset") for what in ("pods", "deployments.apps", "rolebindings.rbac.authorization.k8s.io")],
+    *[
+        ("impersonate", "users", ""),
+        ("update", "customresourcedefinitions.apiextensions.k8s.io", ""),
+        ("get", "nodes", ""),
+    ],
+]
+
+
+def test_the_controller_may_do_what_it_must_and_nothing_else(installed: ApiServer) -> None:
+    assert [each for each in MUST if not may(installed, CONTROLLER, *each)] == []
+    assert [each for each in MUST_NOT if may(installed, CONTROLLER, *each)] == []
+
+
+TIER = {"apiVersion": "shopset.dev/v1alpha1", "kind": "Tier", "metadata": {"name": "prod", "namespace": "shopset"}}
+
+
+def test_the_controllers_own_token_works_and_changes_finalizers_alone(installed: ApiServer) -> None:
+    installed.apply({**TIER, "spec": {"level": 2}})
+    token = installed.done("create", "token", "shopset-controller", "-n", "shopset").strip()
+    config = json.loads((installed.folder / "admin.kubeconfig").read_text())
+    config["users"][0]["user"]["token"] = token
+    (installed.folder / "controller.kubeconfig").write_text(json.dumps(config))
+    patch = ("patch", "tier", "prod", "-n", "shopset", "--type=merge", "-p")
+    installed.done(*patch, '{"metadata":{"finalizers":["shopset.dev/in-use"]}}', user="controller")
+    installed.done(*patch, '{"status":{"phase":"Baking"}}', "--subresource=status", user="controller")
+    refused = installed.kubectl(*patch, '{"spec":{"promotion":{"mode":"Manual"}}}', user="controller")
+    assert "nothing that people wish" in refused.stderr
+    installed.done(*patch, '{"spec":{"promotion":{"mode":"Manual"}}}')
+    assert "forbidden" in installed.kubectl("delete", "tier", "prod", "-n", "shopset", user="controller").stderr
+    assert "forbidden" in installed.kubectl("get", "secrets", "-n", "argocd", user="controller").stderr
+    installed.done(*patch, '{"metadata":{"finalizers":null}}', user="controller")
+
+
+def role(name: str, tier: str, *verbs: str) -> list[dict[str, Any]]:
+    """Return what lets a user create objects of release control, for one tier."""
+    api = "rbac.authorization.k8s.io"
+    metadata = {"name": name, "namespace": "shopset"}
+    return [
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": [
+                {"apiGroups": ["shopset.dev"], "resources": ["approvals", "holds", "rollbacks"], "verbs": ["create"]},
+                {"apiGroups": ["shopset.dev"], "resources": ["tiers"], "resourceNames": [tier], "verbs": list(verbs)},
+            ],
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": name},
+            "subjects": [{"apiGroup": api, "kind": "User", "name": name}],
+        },
+    ]
+
+
+def asked(kind: str, by: str, tier: str) -> str:
+    revision = {} if kind == "Hold" else {"revision": "b81e0a9"}
+    spec = {"tier": tier, "by": by, "reason": "tested", **revision}
+    metadata = {"generateName": "x-", "namespace": "shopset"}
+    return json.dumps({"apiVersion": "shopset.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+
+
+@pytest.fixture(scope="session")
+def released(installed: ApiServer) -> ApiServer:
+    installed.apply(*role("anna", "prod", "approve", "hold", "rollback"), *role("ben", "beta", "approve"))
+
+    # A policy takes effect a moment after it is there.
+    def is_in_force() -> bool:
+        return (
+            installed.kubectl("create", "--dry-run=server", "-f", "-", stdin=asked("Hold", "eve", "prod")).returncode
+            != 0
+        )
+
+    wait_for("the policy", is_in_force)
+    return installed
+
+
+@pytest.mark.parametrize("kind", ["Approval", "Hold", "Rollback"])
+@pytest.mark.parametrize(
+    ("user", "by", "tier", "words"),
+    [
+        ("anna", "anna", "prod", {"Approval": "", "Hold": "", "Rollback": ""}),
+        ("anna", "ben", "prod", dict.fromkeys(("Approval", "Hold", "Rollback"), "spec.by is ben, but you are anna")),
+        ("anna", "anna", "beta", dict.fromkeys(("Approval", "Hold", "Rollback"), "on the tier beta: ask for the verb")),
+        ("ben", "ben", "beta", {"Approval": "", "Hold": "may not hold", "Rollback": "may not rollback"}),
+        ("admin", "anna", "prod", dict.fromkeys(("Approval", "Hold", "Rollback"), "but you are admin")),
+    ],
+)
+def test_nobody_speaks_for_another_and_each_tier_has_its_own_people(
+    released: ApiServer, kind: str, user: str, by: str, tier: str, words: dict[str, str]
+) -> None:
+    found = released.kubectl("create", "-f", "-", user=user, stdin=asked(kind, by, tier))
+    if words[kind]:
+        assert found.returncode != 0
+        assert words[kind] in found.stderr
+    else:
+        assert found.returncode == 0, found.stderr
+
+
+def test_users_have_what_their_role_says(installed: ApiServer) -> None:
+    for user, name in (("anna-v", "shopset-viewer"), ("anna-e", "shopset-editor"), ("anna-a", "shopset-approver")):
+        installed.done("create", "rolebinding", user, f"--clusterrole={name}", f"--user={user}", "-n", "shopset")
+    asked_for = [("list", "shops.shopset.dev"), ("create", "shopsets.shopset.dev"), ("approve", "tiers.shopset.dev")]
+    found = {
+        user: [may(installed, user, *each, "shopset") for each in asked_for] for user in ("anna-v", "anna-e", "anna-a")
+    }
+    assert found == {
+        "anna-v": [True, False, False],
+        "anna-e": [False, True, False],
+        "anna-a": [False, False, True],
+    }
+
+
+def test_the_documented_role_is_accepted(installed: ApiServer) -> None:
+    text = (ROOT / "docs" / "installation.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        installed.done("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=block)
+
+
+def test_what_the_image_copies_is_there_and_not_ignored() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
+    let_in = [line[1:].rstrip("/") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"]
+    for source in (source for sources in copied for source in sources):
+        assert (ROOT / source).exists()
+        assert any(Path(source).is_relative_to(each) for each in let_in)
