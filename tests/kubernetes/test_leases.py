@@ -157,12 +157,35 @@ class TestByAClockOfItsOwn:
         lease.release()
         assert spec_of(client, name)["holderIdentity"] == "somebody"
 
+    def test_a_slow_renewal_counts_from_its_beginning(self, client: Client, name: str) -> None:
+        clock = Clock()
+        slow = Between(client, lambda: setattr(clock, "now", clock.now + 4))
+        lease = Lease(slow, "default", name, "first", clock=clock)  # type: ignore[arg-type]  # a client, as far as it is used
+        lease.attempt()
+        lease.attempt()
+        clock.now += 5.9
+        before = lease.held
+        clock.now += 0.2
+        assert (before, lease.held) == (True, False)
+
+    def test_what_is_released_is_free_at_once(self, client: Client, name: str) -> None:
+        clock = Clock()
+        told: list[bool] = []
+        first = Lease(client, "default", name, "first", changed=told.append, clock=clock)
+        second = Lease(client, "default", name, "second", clock=clock)
+        first.attempt()
+        second.attempt()
+        first.release()
+        second.attempt()
+        assert (first.held, second.held, told) == (False, True, [True, False])
+
     def test_of_two_who_write_at_once_one_loses(self, client: Client, name: str) -> None:
         """The hand of a person comes between the reading and the writing."""
         lease = Lease(client, "default", name, "first")
         lease.attempt()
-        contended = Contended(client, name)
-        second = Lease(contended, "default", name, "first")  # type: ignore[arg-type]  # a client, but for one method
+        by_hand = {"metadata": {"annotations": {"by": "hand"}}}
+        contended = Between(client, lambda: client.patch(LEASE, name, by_hand, namespace="default"))
+        second = Lease(contended, "default", name, "first")  # type: ignore[arg-type]  # a client, as far as it is used
         second.attempt()
         assert not second.held
         assert client.get(LEASE, name, namespace="default")["metadata"]["annotations"] == {"by": "hand"}
@@ -176,18 +199,20 @@ class TestByAClockOfItsOwn:
         assert new_identity() != new_identity()
 
 
-class Contended:
-    """The real client, whose object somebody changes after each reading."""
+class Between:
+    """The real client; something happens between the reading and the writing."""
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: Client, happens: Callable[[], object]) -> None:
         self._client = client
-        self._name = name
+        self._happens = happens
+        self.create = client.create
         self.replace = client.replace
 
     def get(self, *arguments: Any, **options: Any) -> Any:
-        found = self._client.get(*arguments, **options)
-        self._client.patch(LEASE, self._name, {"metadata": {"annotations": {"by": "hand"}}}, namespace="default")
-        return found
+        try:
+            return self._client.get(*arguments, **options)
+        finally:
+            self._happens()
 
 
 class TestRunning:
