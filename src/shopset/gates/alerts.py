@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from shopset.api import redact
 from shopset.core.release.observed import GateReading
@@ -65,15 +66,22 @@ async def read_alerts(
 
 
 async def _firing(question: AlertsQuestion, span: Span, prometheus: Prometheus) -> Sequence[Firing]:
-    wide = span if question.include_existing else Span(span.start - prometheus.max_gap, span.end)
-    found = await prometheus.samples(question.selector("ALERTS", alertstate="firing"), wide)
-    fitting = [each for each in found if fits(each.labels, question.matchers, question.tier, question.targets)]
+    selected = question.selector("ALERTS", alertstate="firing")
+    if question.include_existing:
+        # What fires at the start was recorded before it, and Prometheus knows whether it has ended since.
+        at_start = await prometheus.steps(selected, Span(span.start, span.start), timedelta(seconds=1))
+        return all_firings(_fitting(question, [*at_start, *await prometheus.samples(selected, span)]))
+    wide = Span(span.start - prometheus.max_gap, span.end)
+    found = _fitting(question, await prometheus.samples(selected, wide))
     start = span.start.timestamp()
-    existing = any(at < start for each in fitting for at, _ in each.samples)
     active: ActiveSince = {}
-    if existing:
+    if any(at < start for each in found for at, _ in each.samples):
         active = active_since(await prometheus.samples(question.selector("ALERTS_FOR_STATE"), wide))
-    return new_firings(fitting, start, active)
+    return new_firings(found, start, active)
+
+
+def _fitting(question: AlertsQuestion, found: Iterable[Series]) -> Sequence[Series]:
+    return [each for each in found if fits(each.labels, question.matchers, question.tier, question.targets)]
 
 
 async def _loud(firing: Sequence[Firing], alertmanager: Service | None) -> Sequence[Firing]:
@@ -113,13 +121,20 @@ def active_since(found: Iterable[Series]) -> ActiveSince:
     return {alert_of(each.labels): dict(each.samples) for each in found}
 
 
+def all_firings(found: Iterable[Series]) -> Sequence[Firing]:
+    """Return what fired, the earliest first; one alert may have several series."""
+    times: dict[Labels, set[float]] = {}
+    for each in found:
+        times.setdefault(alert_of(each.labels), set()).update(at for at, _ in each.samples)
+    return _sorted(Firing(alert, sorted(moments)) for alert, moments in times.items())
+
+
 def new_firings(found: Iterable[Series], start: float, active: ActiveSince) -> Sequence[Firing]:
     """Return what fired from `start` on and not without a break since before it, the earliest first.
 
     Raises UnknownError where `active` does not tell.
     """
-    firings = [Firing(alert_of(each.labels), _new_times(each, start, active)) for each in found]
-    return sorted((each for each in firings if each.times), key=lambda each: (each.times[0], each.alert))
+    return _sorted(Firing(alert_of(each.labels), _new_times(each, start, active)) for each in found)
 
 
 def unsilenced(firing: Iterable[Firing], silences: Sequence[Silence]) -> Sequence[Firing]:
@@ -131,6 +146,10 @@ def unsilenced(firing: Iterable[Firing], silences: Sequence[Silence]) -> Sequenc
         if times:
             loud.append(Firing(each.alert, times))
     return loud
+
+
+def _sorted(firings: Iterable[Firing]) -> Sequence[Firing]:
+    return sorted((each for each in firings if each.times), key=lambda each: (each.times[0], each.alert))
 
 
 def _new_times(series: Series, start: float, active: ActiveSince) -> Sequence[float]:

@@ -64,7 +64,7 @@ async def _problem(client: httpx2.AsyncClient, url: str, timeout: float) -> str:
         async with asyncio.timeout(timeout), client.stream("GET", url) as response:
             if response.is_success:
                 return ""
-            return f"answers {response.status_code}{', and redirects are not followed' if response.is_redirect else ''}"
+            return f"answers {response.status_code}{', and redirects are not followed' if response.has_redirect_location else ''}"
     except TimeoutError:
         return f"did not answer within {timeout:g} s"
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
