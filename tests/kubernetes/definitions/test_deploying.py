@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 
 from shopset import __version__
+from shopset.controller.app import app
 from shopset.kube.clients import PLURALS
 from testbed.processes import wait_for
 from testbed.programs import program
@@ -139,34 +141,29 @@ def may(server: ApiServer, user: str, verb: str, what: str, namespace: str) -> b
     return bool(answer.json()["status"]["allowed"])
 
 
+PLURAL = [f"{plural}.shopset.dev" for plural in PLURALS.values()]
 MUST = [
-    *[(verb, f"{plural}.shopset.dev", "shopset") for plural in PLURALS.values() for verb in ("get", "list", "watch")],
-    *[(verb, f"{plural}.shopset.dev/status", "shopset") for plural in PLURALS.values() for verb in ("patch", "update")],
-    *[("patch", f"{plural}.shopset.dev", "shopset") for plural in ("shopsets", "tiers", "clusters", "configurations")],
+    *[(verb, what, "shopset") for what in PLURAL for verb in ("get", "list", "watch")],
+    *[(verb, f"{what}/status", "shopset") for what in PLURAL for verb in ("patch", "update")],
+    *[(verb, what, "argocd") for what in PLURAL for verb in ("list", "watch")],
+    ("patch", "shopsets.shopset.dev", "shopset"),
     *[
         (verb, "applications.argoproj.io", "argocd")
         for verb in ("list", "watch", "create", "patch", "update", "delete")
     ],
+    *[(verb, "applications.argoproj.io", "shopset") for verb in ("list", "watch")],
     *[(verb, "leases.coordination.k8s.io", "shopset") for verb in ("get", "create", "update")],
     *[(verb, f"events{group}", "shopset") for verb in ("create", "patch") for group in ("", ".events.k8s.io")],
-    *[("get", f"secrets:shopset-{name}", "shopset") for name in ("git", "webhook", "prometheus")],
 ]
 MUST_NOT = [
-    *[
-        (verb, f"{plural}.shopset.dev", "shopset")
-        for plural in PLURALS.values()
-        for verb in ("create", "delete", "update")
-    ],
-    *[
-        ("patch", f"{plural}.shopset.dev", "shopset")
-        for plural in ("platforms", "approvals", "holds", "rollbacks", "shops")
-    ],
+    *[(verb, what, "shopset") for what in PLURAL for verb in ("create", "delete", "update")],
+    *[("patch", what, "shopset") for what in PLURAL if not what.startswith("shopsets.")],
+    *[(verb, what, "argocd") for what in PLURAL for verb in ("create", "patch", "delete")],
     *[(verb, "tiers.shopset.dev", "shopset") for verb in ("approve", "hold", "rollback")],
-    *[(verb, "secrets", namespace) for verb in ("get", "list", "watch", "create") for namespace in ("argocd", "other")],
     *[
-        ("list", "secrets", "shopset"),
-        ("get", "secrets:another", "shopset"),
-        ("update", "secrets:shopset-git", "shopset"),
+        (verb, "secrets", place)
+        for verb in ("get", "list", "watch", "create")
+        for place in ("shopset", "argocd", "other", "")
     ],
     *[
         ("list", what, "other")
@@ -174,11 +171,10 @@ MUST_NOT = [
     ],
     *[("create", what, "argocd") for what in ("appprojects.argoproj.io", "configmaps", "events", "pods")],
     *[("create", what, "shopset") for what in ("pods", "deployments.apps", "rolebindings.rbac.authorization.k8s.io")],
-    *[
-        ("impersonate", "users", ""),
-        ("update", "customresourcedefinitions.apiextensions.k8s.io", ""),
-        ("get", "nodes", ""),
-    ],
+    ("create", "applications.argoproj.io", "shopset"),
+    ("impersonate", "users", ""),
+    ("list", "customresourcedefinitions.apiextensions.k8s.io", ""),
+    ("get", "nodes", ""),
 ]
 
 
@@ -187,24 +183,48 @@ def test_the_controller_may_do_what_it_must_and_nothing_else(installed: ApiServe
     assert [each for each in MUST_NOT if may(installed, CONTROLLER, *each)] == []
 
 
-TIER = {"apiVersion": "shopset.dev/v1alpha1", "kind": "Tier", "metadata": {"name": "prod", "namespace": "shopset"}}
+SHOPSET = {
+    "apiVersion": "shopset.dev/v1alpha1",
+    "kind": "ShopSet",
+    "metadata": {"name": "a-1", "namespace": "shopset"},
+    "spec": {"tier": "prod", "configuration": "production", "cluster": "a"},
+}
 
 
 def test_the_controllers_own_token_works_and_changes_finalizers_alone(installed: ApiServer) -> None:
-    installed.apply({**TIER, "spec": {"level": 2}})
+    installed.apply(SHOPSET)
     token = installed.done("create", "token", "shopset-controller", "-n", "shopset").strip()
     config = json.loads((installed.folder / "admin.kubeconfig").read_text())
     config["users"][0]["user"]["token"] = token
     (installed.folder / "controller.kubeconfig").write_text(json.dumps(config))
-    patch = ("patch", "tier", "prod", "-n", "shopset", "--type=merge", "-p")
+    patch = ("patch", "shopset", "a-1", "-n", "shopset", "--type=merge", "-p")
     installed.done(*patch, '{"metadata":{"finalizers":["shopset.dev/in-use"]}}', user="controller")
-    installed.done(*patch, '{"status":{"phase":"Baking"}}', "--subresource=status", user="controller")
-    refused = installed.kubectl(*patch, '{"spec":{"promotion":{"mode":"Manual"}}}', user="controller")
+    installed.done(*patch, '{"status":{"health":"Healthy"}}', "--subresource=status", user="controller")
+    refused = installed.kubectl(*patch, '{"spec":{"cluster":"b"}}', user="controller")
     assert "nothing that people wish" in refused.stderr
-    installed.done(*patch, '{"spec":{"promotion":{"mode":"Manual"}}}')
-    assert "forbidden" in installed.kubectl("delete", "tier", "prod", "-n", "shopset", user="controller").stderr
+    installed.done(*patch, '{"spec":{"cluster":"b"}}')
+    assert "forbidden" in installed.kubectl("delete", "shopset", "a-1", "-n", "shopset", user="controller").stderr
     assert "forbidden" in installed.kubectl("get", "secrets", "-n", "argocd", user="controller").stderr
     installed.done(*patch, '{"metadata":{"finalizers":null}}', user="controller")
+
+
+def test_every_flag_of_the_pod_is_one_of_the_controller() -> None:
+    container = by_name(kustomized())["Deployment", "shopset", "shopset-controller"]["spec"]["template"]["spec"][
+        "containers"
+    ][0]
+    assert container["command"] == ["shopset-controller", "run"]
+    with make_context("run", list(container["args"])) as context:
+        given = context.params
+    mounts = [Path(each["mountPath"]) for each in container["volumeMounts"]]
+    for path in ("cache", "git_credentials", "webhook_secret", "secrets"):
+        assert any(each.is_relative_to(given[path]) or given[path].is_relative_to(each) for each in mounts)
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert ports == {name: given[f"{name}_port"] for name in ("health", "webhook", "metrics")}
+
+
+def make_context(command: str, arguments: list[str]) -> Any:
+    group: Any = typer.main.get_command(app)
+    return group.commands[command].make_context(command, arguments)
 
 
 def role(name: str, tier: str, *verbs: str) -> list[dict[str, Any]]:
