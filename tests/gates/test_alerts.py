@@ -41,6 +41,7 @@ def past() -> Iterator[Recorded]:
     yield from alert("FiresAfter", here, END + MINUTE, END + HOUR)
     yield from alert("Elsewhere", {"namespace": "shopset-c-1", "tier": "prod"}, soon, END)
     yield from alert("OtherTier", {"namespace": "shopset-a-1", "tier": "beta"}, soon, END)
+    yield from alert("Crossed", {"namespace": "shopset-a-1", "cluster": "b"}, soon, END)
     yield from alert("Twice", here, soon, END)
     yield from alert("Twice", {"namespace": "shopset-b-1", "tier": "prod"}, START + MINUTE, END)
     yield from alert('Odd"} or up{x="\\', {"namespace": "shopset-a-1", "tier": "prod"}, soon, END)
@@ -126,6 +127,16 @@ def test_without_a_name_every_alert_counts(prometheus: tuple[str, int]) -> None:
     assert read(prometheus[0], None, existing=True).result == "Fail"
 
 
+@pytest.mark.parametrize(("cluster", "result"), [("a", "Pass"), ("b", "Fail")])
+def test_all_matchers_are_of_one_shopset(prometheus: tuple[str, int], cluster: str, result: str) -> None:
+    """The alert is of the namespace of a-1 and of cluster b: that's no ShopSet of ours, unless a-1 is there."""
+    moved = [Target("a-1", "shopset-a-1", cluster), TARGETS[1]]
+    matchers = {"alertname": "Crossed", "namespace": "{namespace}", "cluster": "{cluster}"}
+    crossed = Gate.model_validate({"name": "g", "alerts": {"matchers": matchers}})
+    monitoring = Monitoring.model_validate({"prometheus": {"url": prometheus[0]}, "timeout": "30s"})
+    assert Gates(monitoring, lambda _: moved, no_secret).read(crossed, "prod", START, END).result == result
+
+
 def test_a_span_without_length(prometheus: tuple[str, int]) -> None:
     assert read(prometheus[0], "Silent", start=START, end=START).result == "Pass"
     assert read(prometheus[0], "Fires", existing=True, start=END, end=END).result == "Fail"
@@ -158,7 +169,7 @@ def test_a_tier_without_shopsets_is_unknown(prometheus: tuple[str, int]) -> None
 
 def test_five_hundred_shopsets_are_one_question(prometheus: tuple[str, int]) -> None:
     many = [Target(f"x-{number}", f"shopset-x-{number}", "x") for number in range(500)]
-    monitoring = Monitoring.model_validate({"prometheus": {"url": prometheus[0]}})
+    monitoring = Monitoring.model_validate({"prometheus": {"url": prometheus[0]}, "timeout": "30s"})
     assert Gates(monitoring, lambda _: many, no_secret).read(gate("Fires"), "prod", START, END).result == "Pass"
     assert (
         Gates(monitoring, lambda _: [*many, *TARGETS], no_secret).read(gate("Fires"), "prod", START, END).result

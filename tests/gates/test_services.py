@@ -20,6 +20,7 @@ from shopset.gates import Gates, Target
 
 START = datetime(2026, 11, 25, 4, 43, tzinfo=UTC)
 END = START + timedelta(minutes=5)
+DAWN = yesterday()
 GATE = Gate.model_validate({"name": "g", "query": {"expr": "vector(1)", "threshold": 2.0}})
 ALERTS = Gate.model_validate({"name": "g", "alerts": {"matchers": {"alertname": "x"}}})
 HASHES = {
@@ -150,7 +151,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     folder = tmp_path_factory.mktemp("guarded")
     users = folder / "web.json"
     set_password(users, "first word")
-    past = [Recorded("up", {}, yesterday(), yesterday() + timedelta(hours=1))]
+    past = [Recorded("up", {}, DAWN, DAWN + timedelta(hours=1))]
     with history(folder, past, options=["--web.config.file=web.json"]) as (url, _):
         yield url, users
 
@@ -173,13 +174,12 @@ def mount(folder: Path, **words: str) -> None:
 
 def test_a_password_is_taken_up_when_it_is_rotated(guarded: tuple[str, Path], tmp_path: Path) -> None:
     url, users = guarded
-    start = yesterday()
     monitoring = Monitoring.model_validate({"prometheus": {"url": url, "secret": "metrics"}, "timeout": "30s"})
     gates = Gates(monitoring, lambda _: [Target("a-1", "shopset-a-1", "a")], lambda name: tmp_path / name)
     (tmp_path / "metrics").mkdir()
 
     def result() -> GateReading:
-        return gates.read(GATE, "prod", start, start + timedelta(minutes=30))
+        return gates.read(GATE, "prod", DAWN, DAWN + timedelta(minutes=30))
 
     assert "the credentials of Prometheus, of Secret metrics, cannot be read" in result().evidence
     mount(tmp_path / "metrics", username="shopset", password="first word\n")
