@@ -2,12 +2,11 @@
 
 import base64
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from testbed.kubernetes import TOKEN, apply, kubectl
-from testbed.processes import Part, Processes
+from testbed.kubernetes import TOKEN, apply, kubectl, serves
+from testbed.processes import Part, Processes, wait_for
 from testbed.programs import beside, free_ports
 from testbed.records import MEMBERS, USERS
 
@@ -20,14 +19,7 @@ def install_argocd(folder: Path, servers: dict[str, str], git: str) -> None:
     apply(folder, "management", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
     for kustomization in ("crds", "base/config"):
         kubectl(folder, "management", "-n", _NAMESPACE, "apply", "--server-side", "-k", str(manifests / kustomization))
-    kubectl(
-        folder,
-        "management",
-        "wait",
-        "--for=condition=Established",
-        "crd/applications.argoproj.io",
-        "crd/appprojects.argoproj.io",
-    )
+    wait_for("Argo CD's kinds", lambda: serves(folder, "applications.argoproj.io", "appprojects.argoproj.io"))
     authority = {name: (folder / name / "apiserver.crt").read_text() for name in MEMBERS}
     # Without server.secretkey the application controller finds every Application's spec invalid.
     apply(
@@ -110,12 +102,3 @@ def _cluster(name: str, server: str, authority: str) -> dict[str, Any]:
     tls = {"caData": base64.b64encode(authority.encode()).decode()}
     config = json.dumps({"bearerToken": TOKEN, "tlsClientConfig": tls})
     return _secret(f"cluster-{name}", "cluster", {"name": name, "server": server, "config": config})
-
-
-def has_argocd_started(folder: Path) -> bool:
-    """Whether Argo CD's kinds are served."""
-    try:
-        kubectl(folder, "management", "get", "applications.argoproj.io", "-n", _NAMESPACE)
-    except subprocess.CalledProcessError:
-        return False
-    return True

@@ -32,4 +32,6 @@ def start(folder: Path, parent: int | None = None, seconds: float = 180) -> Bed:
             keeper.terminate()
             raise StartError(told)
         time.sleep(0.1)
+    # It is not waited for: it goes on, maybe longer than this process.
+    keeper.returncode = 0
     return Bed.read(folder)

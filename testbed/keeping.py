@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from testbed.argocd import has_argocd_started, install_argocd, start_argocd
+from testbed.argocd import install_argocd, start_argocd
 from testbed.gitserver import start_git
 from testbed.kubernetes import start_clusters, start_controllers
 from testbed.monitoring import start_monitoring
@@ -37,7 +37,8 @@ def keep(folder: Path, parent: int | None, say: Callable[[str], None]) -> None:
     finally:
         (folder / "bed.json").unlink(missing_ok=True)
         processes.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    # What failed to start stays, for whoever looks into its logs.
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start(folder: Path, processes: Processes, say: Callable[[str], None]) -> Bed:
@@ -52,7 +53,6 @@ def _start(folder: Path, processes: Processes, say: Callable[[str], None]) -> Be
     redis, repo_server = start_argocd(folder, processes)
     say("Prometheus and Alertmanager")
     prometheus, alertmanager = start_monitoring(folder, processes)
-    wait_for("Argo CD", lambda: has_argocd_started(folder))
     for name, url in (("prometheus", prometheus), ("alertmanager", alertmanager)):
         wait_for(name, lambda url=url: answers(f"{url}/-/ready"), lambda name=name: processes.check(name))  # type: ignore[misc]
     return Bed(

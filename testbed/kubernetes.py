@@ -41,6 +41,15 @@ def apply(folder: Path, cluster: str, *objects: dict[str, Any]) -> None:
     kubectl(folder, cluster, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=items)
 
 
+def serves(folder: Path, *kinds: str) -> bool:
+    """Whether the management cluster serves some kinds."""
+    try:
+        kubectl(folder, "management", "get", ",".join(kinds))
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
 def start_clusters(folder: Path, processes: Processes) -> dict[str, str]:
     """Start etcd and the API servers. Returns cluster -> URL; the kubeconfig is written."""
     client, peer, *ports = free_ports(2 + len(CLUSTERS))

@@ -12,6 +12,7 @@ PROGRAMS: Final = (
     "kube-scheduler",
     "kubectl",
     "kwok",
+    "argocd",
     "argocd-application-controller",
     "argocd-repo-server",
     "kustomize",

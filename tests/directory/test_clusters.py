@@ -8,10 +8,16 @@ import pytest
 import yaml
 
 from shopset.core.release.plans import Phase
+from shopset.directory.clusters import DirectoryClusters
 from support.worlds import World, git
 
 
 @pytest.fixture
+def clusters_of(world: World) -> DirectoryClusters:
+    assert world.workplace.clusters is not None
+    return world.workplace.clusters
+
+
 def world(tmp_path: Path) -> World:
     return World(tmp_path, {"dev": ("failureGrace: 1s",), "beta": ("failureGrace: 1s",), "prod": ("failureGrace: 1s",)})
 
@@ -55,7 +61,7 @@ def test_degraded_after_a_while_is_first_healthy(world: World) -> None:
     world.step(0)
     assert world.plan()[1].applications["c-1"].health == "Healthy"
     world.now += timedelta(seconds=5)
-    world.workplace.clusters.reconcile()
+    world.workplace.reconcile()
     assert world.plan()[1].applications["c-1"].health == "Degraded"
 
 
@@ -106,18 +112,18 @@ def test_damaged_files_are_found_out_again(world: World) -> None:
 
 def test_nothing_is_built_again_where_nothing_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.climb()
-    monkeypatch.setattr(world.workplace.clusters, "_build", lambda _: pytest.fail("it was built again"))
-    world.workplace.clusters.reconcile()
+    monkeypatch.setattr(clusters_of(world), "_build", lambda _: pytest.fail("it was built again"))
+    world.workplace.reconcile()
 
 
 def test_a_repository_that_is_away_is_unknown_and_comes_back(world: World) -> None:
     world.climb("dev")
     away = world.repository("system").rename(world.folder / "away")
-    world.workplace.clusters.reconcile()
-    assert world.workplace.clusters.observe({})[0]["c-1"].sync == "Unknown"
+    world.workplace.reconcile()
+    assert clusters_of(world).observe({})[0]["c-1"].sync == "Unknown"
     away.rename(world.repository("system"))
-    world.workplace.clusters.reconcile()
-    assert world.workplace.clusters.observe({})[0]["c-1"].sync == "Synced"
+    world.workplace.reconcile()
+    assert clusters_of(world).observe({})[0]["c-1"].sync == "Synced"
     assert git("rev-parse", "tier-0", folder=world.repository("system"))
 
 
@@ -125,11 +131,11 @@ def test_a_base_that_only_breaks_in_a_cluster_is_degraded_with_the_reason(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.climb("dev")
-    before = world.workplace.clusters.observe({})[0]["c-1"]
-    monkeypatch.setattr(world.workplace.clusters, "_build", lambda _: ("", "kustomize build failed: no such patch"))
+    before = clusters_of(world).observe({})[0]["c-1"]
+    monkeypatch.setattr(clusters_of(world), "_build", lambda _: ("", "kustomize build failed: no such patch"))
     world.annotate(release="2")
     world.step()
-    world.workplace.clusters.reconcile()
-    found = world.workplace.clusters.observe({})[0]["c-1"]
+    world.workplace.reconcile()
+    found = clusters_of(world).observe({})[0]["c-1"]
     assert (found.sync, found.health, "no such patch" in found.sync_error) == ("OutOfSync", "Degraded", True)
     assert found.commit != before.commit

@@ -33,7 +33,7 @@ def test_a_crash_after_any_step_leaves_a_state_from_which_the_next_run_finishes(
                 raise Crash
 
         crashed = False
-        world.workplace.clusters.reconcile()
+        world.workplace.reconcile()
         try:
             for _ in converge(world.workplace.engine, Watching(lambda _: None, started)):
                 pass

@@ -50,7 +50,7 @@ class ByHand:
         assert done.returncode == 0, f"{done.stderr}\n{text}"
 
     def round(self) -> None:
-        self.world.workplace.clusters.reconcile()
+        self.world.workplace.reconcile()
         plan, _ = self.world.plan()
         while plan.actions:
             self.do(plan.actions)

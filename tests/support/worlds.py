@@ -153,7 +153,7 @@ class World:
 
     def step(self, seconds: float = 1) -> Plan:
         """Let the clusters and the engine work once, and time pass."""
-        self.workplace.clusters.reconcile()
+        self.workplace.reconcile()
         for each in converge(self.workplace.engine, Watching(lambda _: None)):
             assert not each.outcome.failures, each.outcome.failures
         self.now += timedelta(seconds=seconds)

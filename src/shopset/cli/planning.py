@@ -161,7 +161,7 @@ def run(settings: Settings, *, interval: float, once: bool, until_idle: bool) ->
 def _round(workplace: Workplace, printer: Printer) -> tuple[int, Plan | None]:
     code, made = exits.OK, None
     try:
-        workplace.clusters.reconcile()
+        workplace.reconcile()
         for each in converge(workplace.engine, _watching()):
             code, made = report(printer, each.outcome) or code, each.plan
     except ShopsetError as error:

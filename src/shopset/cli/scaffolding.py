@@ -35,7 +35,7 @@ class Layout:
     parent: str
     """What the repositories lie under: a folder or a URL."""
     clusters: str
-    """Folder of the directory clusters."""
+    """Folder of the directory clusters; empty where Argo CD delivers."""
     tiers: Mapping[str, Sequence[str]]
     configurations: Sequence[str]
     copies: Sequence[Copy]
@@ -59,13 +59,12 @@ class Layout:
     def _platform(self) -> str:
         repositories = zip(("system", "apps", "configuration"), REPOSITORIES, strict=True)
         urls = [f"  {key}: {self.parent}/{name}.git" for key, name in repositories]
-        return (
-            "# What the ShopSets are copies of, and how they are delivered.\n"
-            "# The directory clusters stand in for Argo CD and Kubernetes.\n"
-            + _object(
-                "Platform", "shop", ["repositories:", *urls, "delivery:", "  directory:", f"    path: {self.clusters}"]
-            )
-        )
+        text = "# What the ShopSets are copies of, and how they are delivered.\n"
+        delivery = ["delivery:", "  argocd: {}"]
+        if self.clusters:
+            text += "# The directory clusters stand in for Argo CD and Kubernetes.\n"
+            delivery = ["delivery:", "  directory:", f"    path: {self.clusters}"]
+        return text + _object("Platform", "shop", ["repositories:", *urls, *delivery])
 
     def _tier(self, level: int, name: str) -> str:
         promotion = ["promotion:", *(f"  {line}" for line in self.tiers[name])] if self.tiers[name] else []

@@ -19,6 +19,20 @@ class Settings:
     timeout: float = 60.0
     colour: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+
+    @property
+    def from_cluster(self) -> bool:
+        """Whether the fleet is read from a cluster: where any of kubectl's options says which."""
+        return any((self.kubeconfig, self.context, self.namespace))
+
+    @property
+    def kubectl_options(self) -> tuple[str, ...]:
+        """The options of kubectl that lead to the same cluster."""
+        given = (("--kubeconfig", self.kubeconfig), ("--context", self.context))
+        return tuple(f"{option}={value}" for option, value in given if value)
 
     @property
     def kustomize(self) -> str | None:
@@ -27,7 +41,15 @@ class Settings:
 
 
 def from_environment(
-    fleet: Path | None, cache: Path | None, identity: str | None, timeout: float, *, no_colour: bool
+    fleet: Path | None,
+    cache: Path | None,
+    identity: str | None,
+    timeout: float,
+    *,
+    no_colour: bool,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    namespace: str | None = None,
 ) -> Settings:
     """Return the settings of one call: options first, then the environment, then defaults."""
     environment = dict(os.environ)
@@ -39,6 +61,9 @@ def from_environment(
         timeout=timeout,
         colour=not no_colour and "NO_COLOR" not in environment and sys.stdout.isatty(),
         environment=environment,
+        kubeconfig=kubeconfig,
+        context=context,
+        namespace=namespace,
     )
 
 

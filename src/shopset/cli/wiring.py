@@ -5,22 +5,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from shopset.cli.settings import Settings
 from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
-from shopset.core.release.actions import SHOPSET
 from shopset.core.release.commands import Places
 from shopset.core.release.observed import Repository
 from shopset.directory.alerts import AlertsFile
 from shopset.directory.clusters import DirectoryClusters
+from shopset.directory.diagnostics import Diagnostic, dotted
+from shopset.directory.documents import Span
 from shopset.directory.fleets import Reading, read_fleet
 from shopset.engine.building import CachingBuilder
 from shopset.engine.engines import Engine
+from shopset.engine.workplaces import Tools, make_engine, open_workshop
 from shopset.gitops import Remotes
-from shopset.manifests import Kustomize, find_kustomize
+
+if TYPE_CHECKING:
+    from shopset.kube.fleets import Reading as ClusterReading
 
 
 class InvalidFleetError(ShopsetError):
@@ -31,10 +36,6 @@ class InvalidFleetError(ShopsetError):
         self.reading = reading
 
 
-class DeliveryMissingError(ShopsetError):
-    """A delivery that this version cannot make."""
-
-
 @dataclass(frozen=True)
 class Workplace:
     """A fleet with everything that works on it."""
@@ -42,9 +43,15 @@ class Workplace:
     fleet: Fleet
     engine: Engine
     remotes: Remotes
-    clusters: DirectoryClusters
     builder: CachingBuilder
     places: Places
+    clusters: DirectoryClusters | None
+    """None where Argo CD delivers."""
+
+    def reconcile(self) -> None:
+        """Do what Argo CD and Kubernetes do by themselves, where they are folders. Never raises."""
+        if self.clusters is not None:
+            self.clusters.reconcile()
 
 
 def utc_now() -> datetime:
@@ -53,8 +60,8 @@ def utc_now() -> datetime:
 
 
 def load_fleet(settings: Settings) -> tuple[Fleet, Reading]:
-    """Read the fleet. Raises InvalidFleetError."""
-    reading = read_fleet(settings.fleet)
+    """Read the fleet, from a cluster where one is named, else from its folder. Raises InvalidFleetError, KubeError."""
+    reading = _read_cluster(settings) if settings.from_cluster else read_fleet(settings.fleet)
     if reading.fleet is None:
         raise InvalidFleetError(reading)
     return reading.fleet, reading
@@ -66,24 +73,44 @@ def open_workplace(settings: Settings, clock: Callable[[], datetime] = utc_now) 
 
 
 def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = utc_now) -> Workplace:
-    """Connect everything to a fleet. Raises DeliveryMissingError, KustomizeMissingError."""
-    directory = fleet.platform.spec.delivery.directory
-    if directory is None:
-        message = "delivery.argocd is not driven from a folder yet: set spec.delivery.directory of the Platform"
-        raise DeliveryMissingError(message)
-    cache = settings.cache or _default_cache(fleet)
-    places = Places.of(fleet.platform, str(settings.fleet.absolute()))
+    """Connect everything to a fleet. Raises KustomizeMissingError, KubeError."""
+    tools = Tools(
+        settings.cache or _default_cache(fleet), clock, settings.environment, settings.timeout, settings.kustomize
+    )
+    places = Places.of(fleet.platform, str(settings.fleet.absolute()), settings.kubectl_options)
+    shop = open_workshop(places, tools)
+    if fleet.platform.spec.delivery.directory is None:
+        from shopset.kube.applications import ArgoCd  # noqa: PLC0415  # a fleet of folders must not pay for it
+        from shopset.kube.clients import connect as connect_cluster  # noqa: PLC0415
+
+        client = connect_cluster(settings.kubeconfig, settings.context, settings.timeout)
+        argocd = ArgoCd.of(client, fleet, shop.remotes.read_blob)
+        engine = make_engine(fleet, shop, argocd, None, clock)
+        return Workplace(fleet, engine, shop.remotes, shop.builder, places, None)
     folder = Path(places.applications)
-    kustomize = Kustomize(find_kustomize(settings.kustomize), settings.environment, settings.timeout)
-    remotes = Remotes(
-        places.urls, cache / "git", committer=SHOPSET, environment=settings.environment, timeout=settings.timeout
-    )
     clusters = DirectoryClusters(
-        folder, tuple(fleet.clusters), kustomize.build, clock, settings.environment, settings.timeout
+        folder, tuple(fleet.clusters), shop.kustomize.build, clock, settings.environment, settings.timeout
     )
-    builder = CachingBuilder(remotes, kustomize, cache / "builds")
-    engine = Engine(fleet, remotes, clusters, builder, clock, AlertsFile(folder / "alerts.yaml"))
-    return Workplace(fleet, engine, remotes, clusters, builder, places)
+    engine = make_engine(fleet, shop, clusters, AlertsFile(folder / "alerts.yaml"), clock)
+    return Workplace(fleet, engine, shop.remotes, shop.builder, places, clusters)
+
+
+def _read_cluster(settings: Settings) -> Reading:
+    from shopset.kube.clients import connect as connect_cluster  # noqa: PLC0415  # a folder must not pay for it
+    from shopset.kube.fleets import Parser, list_manifests  # noqa: PLC0415
+
+    client = connect_cluster(settings.kubeconfig, settings.context, settings.timeout)
+    namespace = settings.namespace or client.namespace
+    return _as_folder(Parser().read(list_manifests(client, namespace)))
+
+
+def _as_folder(found: "ClusterReading") -> Reading:
+    """Return what was read of a cluster as if it had been a folder with a file for each object."""
+    diagnostics = tuple(
+        Diagnostic(each.resource, Span(0, 0), dotted(each.field), each.message, each.advice, each.severity, "")
+        for each in found.problems
+    )
+    return Reading(found.fleet, found.resources, diagnostics, len(found.resources))
 
 
 def _default_cache(fleet: Fleet) -> Path:

@@ -110,14 +110,24 @@ class Engine:
         _, observed = self._settle(evaluate)
         return checks[-1], observed
 
-    def act(self, actions: Iterable[AnyAction], started: Callable[[AnyAction], None] = lambda _: None) -> Outcome:
-        """Do the actions in their order. Where one fails, the rest of its tier is left for the next round."""
+    def act(
+        self,
+        actions: Iterable[AnyAction],
+        started: Callable[[AnyAction], None] = lambda _: None,
+        may_act: Callable[[], bool] = lambda: True,
+    ) -> Outcome:
+        """Do the actions in their order. Where one fails, the rest of its tier is left for the next round.
+
+        `may_act` is asked before each: once it says no, the rest is left.
+        """
         done: list[AnyAction] = []
         failures: list[Failure] = []
         moved: dict[str, str] = {}
         for action in actions:
             if any(failure.action.tier in (action.tier, None) for failure in failures):
                 continue
+            if not may_act():
+                break
             started(action)
             try:
                 moved |= self._do(action, moved)

@@ -43,6 +43,8 @@ class Watching:
 
     sleep: Callable[[float], None]
     started: Callable[[AnyAction], None] = lambda _: None
+    may_act: Callable[[], bool] = lambda: True
+    """Asked before each action: once it says no, nothing more is done."""
 
 
 def converge(engine: Engine, watching: Watching) -> Iterator[Round]:
@@ -50,8 +52,10 @@ def converge(engine: Engine, watching: Watching) -> Iterator[Round]:
     races = 0
     for _ in range(MOST_ROUNDS):
         made, observed = engine.plan()
-        outcome = engine.act(made.actions, watching.started)
+        outcome = engine.act(made.actions, watching.started, watching.may_act)
         yield Round(made, outcome, observed)
+        if not watching.may_act():
+            return
         if outcome.lost_race is not None:
             races = _pause(races, outcome.lost_race, watching)
             continue

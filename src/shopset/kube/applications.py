@@ -1,55 +1,33 @@
 """Argo CD: what the engine sees of it, and does to it, is its Applications, and nothing else of it is needed."""
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
-from threading import Lock
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import yaml
 from lightkube import Client
 from lightkube.types import PatchType
 
+from shopset.api.platforms import ArgoCd as ArgoCdSpec
+from shopset.core.fleets import Fleet
 from shopset.core.release.commands import REFRESH, SYNC
 from shopset.core.release.observed import Health, ObservedApplication, Sync, Trouble
 from shopset.kube.clients import APPLICATION, FIELD_MANAGER, KubeError, Manifest, NotFoundError, asking
+from shopset.kube.stores import Store
 
 _SHOPSET: Final = "shopset.dev/shopset"
 SELECTOR: Final[dict[str, str | None]] = {"app.kubernetes.io/part-of": "shopset"}
 _PARSED: Final = 1 << 15
 """Manifests that are kept parsed."""
+_COMMIT: Final = re.compile("[0-9a-f]{40}")
 _INVALID: Final = "InvalidSpecError"
 
 
-class ApplicationStore:
-    """The Applications as they were seen last. Whoever watches puts them in; older news than what is there is passed over."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._found: dict[str, Manifest] = {}
-
-    def put(self, manifest: Manifest) -> None:
-        """Take note of an Application."""
-        name = manifest["metadata"]["name"]
-        with self._lock:
-            before = self._found.get(name)
-            if before is None or _version(before) < _version(manifest) or _uid(before) != _uid(manifest):
-                self._found[name] = manifest
-
-    def remove(self, name: str) -> None:
-        """Take note that an Application is gone."""
-        with self._lock:
-            self._found.pop(name, None)
-
-    def replace(self, manifests: Iterable[Manifest]) -> None:
-        """Take note that these are all."""
-        found = {manifest["metadata"]["name"]: manifest for manifest in manifests}
-        with self._lock:
-            self._found = found
-
-    def all(self) -> list[Manifest]:
-        """Return all Applications."""
-        with self._lock:
-            return list(self._found.values())
+def new_store() -> Store:
+    """Return an empty store of Applications, to which only that is news which the engine would see."""
+    return Store(_says)
 
 
 class ArgoCd:
@@ -65,15 +43,22 @@ class ArgoCd:
         namespace: str,
         clusters: Mapping[str, str],
         read_blob: Callable[[str], bytes],
-        watched: ApplicationStore | None = None,
+        watched: Store | None = None,
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._clusters = clusters
         self._read_blob = read_blob
         self._watched = watched
-        self._store = watched or ApplicationStore()
+        self._store = new_store() if watched is None else watched
         self._parsed: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, client: Client, fleet: Fleet, read_blob: Callable[[str], bytes], watched: Store | None = None) -> Self:
+        """Return the Argo CD of a fleet whose Platform is delivered by it."""
+        argocd = fleet.platform.spec.delivery.argocd or ArgoCdSpec()
+        places = {place: name for name, cluster in fleet.clusters.items() for place in cluster.destination.values()}
+        return cls(client, argocd.namespace, places, read_blob, watched)
 
     def observe(self, manifests: Mapping[str, str], /) -> tuple[dict[str, ObservedApplication], dict[str, Trouble]]:
         """Return ShopSet -> Application, and cluster -> why its Applications are not to be seen."""
@@ -116,14 +101,14 @@ class ArgoCd:
                 self._client.delete(APPLICATION, application, namespace=self._namespace)
                 self._store.put(self._client.get(APPLICATION, application, namespace=self._namespace))
         except NotFoundError:
-            self._store.remove(application)
+            self._forget(application)
 
     def hooks(self, shopset: str) -> tuple[Manifest, ...]:
-        """Return the hooks of a ShopSet's last sync, as `status.operationState.syncResult.resources` has them."""
+        """Return the PostSync hooks of a ShopSet's last sync, as `status.operationState.syncResult.resources` has them."""
         for live in self._store.all():
             if live["metadata"].get("labels", {}).get(_SHOPSET) == shopset:
                 result = _operation(live).get("syncResult") or {}
-                return tuple(each for each in result.get("resources") or () if each.get("hookType"))
+                return tuple(each for each in result.get("resources") or () if each.get("hookType") == "PostSync")
         return ()
 
     def _patch(self, application: str, patch: Mapping[str, Any], what: str) -> None:
@@ -135,7 +120,12 @@ class ArgoCd:
                     )
                 )
         except NotFoundError:
-            self._store.remove(application)
+            self._forget(application)
+
+    def _forget(self, application: str) -> None:
+        found = self._store.get(("Application", application))
+        if found is not None:
+            self._store.remove(found)
 
     def _cluster_of(self, live: Manifest) -> str:
         destination = live.get("spec", {}).get("destination", {})
@@ -189,7 +179,9 @@ def observed(live: Manifest, shopset: str, cluster: str, manifest: str) -> Obser
     """Return what an Application says of itself."""
     status = live.get("status") or {}
     sync, health, operation = status.get("sync") or {}, status.get("health") or {}, _operation(live)
-    commit = sync.get("revision") or None
+    # Argo CD writes the branch where it could not find out its commit.
+    revision = sync.get("revision") or ""
+    commit = revision if _COMMIT.fullmatch(revision) else None
     return ObservedApplication(
         shopset=shopset,
         cluster=cluster,
@@ -225,6 +217,11 @@ def _message(status: Mapping[str, Any]) -> str:
     return _line("; ".join(f"{each['type']}: {each.get('message', '')}" for each in problems))
 
 
+def _says(live: Manifest) -> object:
+    seen = replace(observed(live, "", "", ""), looked_at=None)
+    return seen, live["metadata"].get("generation"), live["metadata"].get("labels"), _unknown_cluster(live)
+
+
 def _unknown_cluster(live: Manifest) -> str:
     for each in (live.get("status") or {}).get("conditions") or ():
         message = each.get("message", "")
@@ -243,11 +240,3 @@ def _operation(live: Manifest) -> Mapping[str, Any]:
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
-
-
-def _version(manifest: Manifest) -> int:
-    return int(manifest["metadata"].get("resourceVersion") or 0)
-
-
-def _uid(manifest: Manifest) -> str:
-    return str(manifest["metadata"].get("uid"))

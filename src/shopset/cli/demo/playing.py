@@ -175,7 +175,7 @@ class _Story:
         """Let the engine go on until something holds."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
-            self.workplace.clusters.reconcile()
+            self.workplace.reconcile()
             plan = self._round()
             if reached(plan):
                 return plan

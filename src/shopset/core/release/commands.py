@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shopset.api import Platform
+from shopset.api.platforms import ArgoCd
 from shopset.core.release.actions import (
     Action,
     AnyAction,
@@ -42,14 +43,20 @@ class Places:
     """Folder of the directory clusters; empty where Argo CD delivers."""
     namespace: str = "argocd"
     """Namespace of Argo CD's Applications."""
+    kubectl: str = "kubectl"
+    """kubectl with the options that lead to Argo CD's cluster."""
 
     @classmethod
-    def of(cls, platform: Platform, folder: str) -> "Places":
-        """Return the places of a platform. `folder` is what a relative path of a directory delivery is relative to."""
+    def of(cls, platform: Platform, folder: str, options: tuple[str, ...] = ()) -> "Places":
+        """Return the places of a platform. `folder` is what a relative path of a directory delivery is relative to.
+
+        `options` are those of kubectl that lead to Argo CD's cluster.
+        """
         urls = {repository: str(getattr(platform.spec.repositories, repository.value)) for repository in Repository}
         delivery = platform.spec.delivery
         if delivery.directory is None:
-            return cls(urls, "", delivery.argocd.namespace if delivery.argocd else "argocd")
+            argocd = delivery.argocd or ArgoCd()
+            return cls(urls, "", argocd.namespace, shlex.join(("kubectl", *options)))
         path = delivery.directory.path
         return cls(urls, path if path.startswith("/") else f"{folder.rstrip('/')}/{path}")
 
@@ -172,7 +179,7 @@ def _apply(action: ApplyApplication, places: Places) -> Iterator[str]:
     show = f"git -C system show {action.blob}"
     yield "git -C system fetch -q origin"
     if not places.applications:
-        yield f"{show} | kubectl apply --server-side --field-manager=shopset -f -"
+        yield f"{show} | {places.kubectl} apply --server-side --force-conflicts --field-manager=shopset -f -"
         return
     folder = f"{places.applications}/{action.cluster}/applications"
     yield f"mkdir -p {shlex.quote(folder)}"
@@ -190,7 +197,7 @@ def _on_application(action: RefreshApplication | SyncApplication | DeleteApplica
 
 
 def _kubectl(action: OnApplication, places: Places, verb: str) -> str:
-    return f"kubectl {verb} applications.argoproj.io -n {places.namespace} {action.application}"
+    return f"{places.kubectl} {verb} applications.argoproj.io -n {places.namespace} {action.application}"
 
 
 def _delete(action: DeleteApplication, places: Places) -> str:

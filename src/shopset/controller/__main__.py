@@ -1,0 +1,5 @@
+"""`python -m shopset.controller`."""
+
+from shopset.controller import main
+
+main()

@@ -1,0 +1,253 @@
+"""The loop: as soon as anything changed, or time alone changes something, observe, plan, act and tell."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any, Final
+
+from shopset.api import Platform, ShopSet
+from shopset.controller.metrics import Metrics
+from shopset.controller.objects import Objects
+from shopset.controller.settings import Settings
+from shopset.controller.statuses import control_status, refused, statuses
+from shopset.controller.telling import Teller
+from shopset.core.errors import ShopsetError
+from shopset.core.fleets import Fleet
+from shopset.core.release.actions import OnApplication
+from shopset.core.release.commands import Places
+from shopset.core.release.controls import Control, wanted
+from shopset.core.release.observed import Observed
+from shopset.core.release.plans import Condition
+from shopset.core.release.refusals import RequestRefusedError
+from shopset.engine import Engine, Failure, Outcome, Round, TooManyRacesError, Watching, converge, pause_until
+from shopset.engine.workplaces import Tools, Workshop, credential_environment, make_engine, open_workshop
+from shopset.gates import Gates, Hook, Target
+from shopset.kube.applications import ArgoCd
+from shopset.kube.clients import KubeError, Manifest
+from shopset.kube.fleets import Reading
+
+_log = logging.getLogger(__name__)
+_SETTLE: Final = 0.05
+"""Seconds that a change is waited on for others: `kubectl apply` of a folder makes many at once."""
+
+
+@dataclass
+class _Workplace:
+    """What was connected for one Platform; another one is connected anew."""
+
+    platform: Platform
+    shop: Workshop
+    engine: Engine
+
+
+class Loop:
+    """The controller's work, in a thread of its own. `leads` says whether this replica may act now."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        settings: Settings,
+        metrics: Metrics,
+        leads: Callable[[], bool],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._objects = objects
+        self._settings = settings
+        self._metrics = metrics
+        self._leads = leads
+        self._clock = clock
+        self._teller = Teller(objects, metrics, clock)
+        self._woken = Event()
+        self._stopping = Event()
+        self._workplace: _Workplace | None = None
+        self._last: Observed | None = None
+        self._refusals: dict[str, str] = {}
+        """Uid of an Approval, Hold or Rollback -> why it could not be recorded."""
+        self._listed_at: datetime | None = None
+        self.beat = clock()
+        """When the loop was last seen alive."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all objects were read."""
+        return self._listed_at is not None
+
+    def wake(self, reason: str) -> None:
+        """Let the loop look now."""
+        _log.debug("woken: %s", reason)
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Let the loop end after the action that it is at."""
+        self._stopping.set()
+        self._woken.set()
+
+    def run(self) -> None:
+        """Loop until `stop`. Never raises for what goes wrong in a round."""
+        while not self._stopping.is_set():
+            self._woken.wait(_SETTLE)
+            self._woken.clear()
+            self.beat = self._clock()
+            pause = self._turn()
+            self.beat = self._clock()
+            if not self._stopping.is_set():
+                self._woken.wait(pause)
+
+    def _turn(self) -> float:
+        """Do one round. Returns for how many seconds nothing is to be done."""
+        try:
+            self._list_sometimes()
+            if not self._leads():
+                return 1.0
+            return self._round(self._objects.read())
+        except TooManyRacesError as error:
+            _log.info("%s", error)
+            return 1.0
+        except (ShopsetError, OSError) as error:
+            self._metrics.rounds.labels("failed").inc()
+            _log.warning("%s", error)
+        except Exception:  # noqa: BLE001  # a bug: it is told, and the fleet goes on being looked after
+            self._metrics.rounds.labels("failed").inc()
+            _log.exception("a round failed")
+        return min(5.0, self._settings.poll)
+
+    def _list_sometimes(self) -> None:
+        now, interval = self._clock(), timedelta(seconds=self._settings.resync)
+        if self._listed_at is None or now >= self._listed_at + interval:
+            self._objects.list_all()
+            self._listed_at = now
+
+    def _round(self, reading: Reading) -> float:
+        if reading.fleet is None:
+            self._metrics.rounds.labels("refused").inc()
+            self._teller.tell(refused(reading.resources, reading.problems))
+            return self._settings.poll
+        began = self._clock()
+        engine = self._engine(reading.fleet)
+        last = self._converge(engine, reading)
+        if last is None:
+            return self._settings.poll
+        self._metrics.rounds.labels("done").inc()
+        self._metrics.show(reading.fleet, last.plan, last.observed, self._clock() - began)
+        self._tell(reading, last)
+        return pause_until(last.plan, self._clock(), timedelta(seconds=self._settings.poll))
+
+    def _converge(self, engine: Engine, reading: Reading) -> Round | None:
+        """Do what people ask for, and then act until there is nothing to do now."""
+        if self._last is not None:
+            self._serve(engine, reading, self._last)
+        last: Round | None = None
+        watching = Watching(sleep=self._sleep, may_act=self._may_act)
+        for last in converge(engine, watching):
+            self._note(last.outcome)
+        if last is not None:
+            self._last = last.observed
+            if any(wanted(engine.fleet, self._last.ledger, reading.controls)) and not self._refusals:
+                # The plan was made before the ledger had what people ask for.
+                self._woken.set()
+        return last
+
+    def _serve(self, engine: Engine, reading: Reading, observed: Observed) -> None:
+        """Bring to the ledger what Approvals, Holds and Rollbacks ask for, and the last observation does not have."""
+        self._refusals.clear()
+        for each in wanted(engine.fleet, observed.ledger, reading.controls):
+            try:
+                made, _ = engine.respond(each.request, each.author)
+            except RequestRefusedError as error:
+                self._refusals[_uid(each.control)] = str(error)
+                continue
+            self._note(engine.act(made.actions, may_act=self._may_act))
+
+    def _sleep(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
+
+    def _may_act(self) -> bool:
+        return self._leads() and not self._stopping.is_set()
+
+    def _note(self, outcome: Outcome) -> None:
+        for action in outcome.done:
+            self._metrics.actions.labels(action.kind.value, "done").inc()
+            _log.info("%s", action.what, extra={"kind": action.kind.value, "tier": action.tier})
+            self._teller.acted(action)
+        for failure in outcome.failures:
+            self._metrics.actions.labels(failure.action.kind.value, "failed").inc()
+            _log.warning("%s: %s", failure.action.what, failure.error)
+
+    def _tell(self, reading: Reading, last: Round) -> None:
+        fleet = reading.fleet
+        if fleet is None:
+            return
+        rendered = {name for head in last.observed.tiers.values() for name in head.overlays}
+        needed = frozenset(rendered | last.observed.applications.keys())
+        self._teller.finalize(frozenset(fleet.shopsets), needed)
+        failed = [_of_failure(each) for each in last.outcome.failures]
+        self._teller.tell(statuses(fleet, last.plan, last.observed, failed))
+        self._teller.tell(self._of_controls(reading.controls, last.observed))
+
+    def _of_controls(
+        self, controls: tuple[Control, ...], observed: Observed
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for control in controls:
+            refusal = self._refusals.get(_uid(control), "")
+            yield control.reference, control_status(control, observed, refusal)
+
+    # -- connecting
+
+    def _engine(self, fleet: Fleet) -> Engine:
+        if self._workplace is None or self._workplace.platform is not fleet.platform:
+            self._workplace = self._connect(fleet)
+        engine, shop = self._workplace.engine, self._workplace.shop
+        engine.fleet = fleet
+        engine.delivery = ArgoCd.of(self._objects.client, fleet, shop.remotes.read_blob, self._objects.applications)
+        return engine
+
+    def _connect(self, fleet: Fleet) -> _Workplace:
+        if fleet.platform.spec.delivery.argocd is None:
+            message = (
+                f"{fleet.platform.reference} is delivered to folders, which is for shopctl run: set delivery.argocd"
+            )
+            raise KubeError(message)
+        settings = self._settings
+        environment = {**os.environ, **credential_environment(settings.git_credentials)}
+        tools = Tools(settings.cache, self._clock, environment, settings.timeout, settings.kustomize)
+        shop = open_workshop(Places.of(fleet.platform, ""), tools)
+        delivery = ArgoCd.of(self._objects.client, fleet, shop.remotes.read_blob, self._objects.applications)
+        engine = make_engine(fleet, shop, delivery, None, self._clock)
+        engine.gates = Gates(
+            fleet.platform.spec.monitoring,
+            lambda tier: tuple(_target(engine.fleet, each) for each in engine.fleet.members(tier)),
+            self._secret,
+            lambda shopset: tuple(_hook(each) for each in delivery.hooks(shopset)),
+        )
+        return _Workplace(fleet.platform, shop, engine)
+
+    def _secret(self, name: str) -> Path:
+        return (self._settings.secrets or Path("/nonexistent")) / name
+
+
+def _uid(control: Control | None) -> str:
+    return (control.metadata.uid if control else None) or ""
+
+
+def _target(fleet: Fleet, shopset: ShopSet) -> Target:
+    return Target(shopset.name, fleet.namespace(shopset.name), shopset.spec.cluster)
+
+
+def _hook(found: Manifest) -> Hook:
+    return Hook(found.get("name", ""), found.get("hookPhase", ""), found.get("message", ""))
+
+
+def _of_failure(failure: Failure) -> Condition:
+    tier = failure.action.tier
+    where = (
+        f"Tier/{tier}"
+        if tier
+        else f"ShopSet/{failure.action.shopset}"
+        if isinstance(failure.action, OnApplication)
+        else ""
+    )
+    return Condition(where, "Ready", "ActionFailed", f"{failure.action.what}: {failure.error}")

@@ -1,0 +1,51 @@
+"""The objects that the controller works on: the fleet's and Argo CD's, as they were seen last."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from lightkube import Client
+
+from shopset.api import Platform
+from shopset.kube.applications import list_applications, new_store
+from shopset.kube.clients import Manifest
+from shopset.kube.fleets import Parser, Reading, list_manifests
+from shopset.kube.stores import Store
+
+_ARGOCD: Final = "argocd"
+
+
+class Objects:
+    """Both stores, and how they are filled."""
+
+    def __init__(self, client: Client, namespace: str) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.fleet = Store(_says)
+        self.applications = new_store()
+        self._parser = Parser()
+
+    @property
+    def argocd_namespace(self) -> str:
+        """The namespace of Argo CD, as the Platform says."""
+        platform = next((each for each in self.fleet.all() if each["kind"] == Platform.__name__), {})
+        delivery: Mapping[str, Mapping[str, str]] = platform.get("spec", {}).get("delivery", {})
+        return (delivery.get("argocd") or {}).get("namespace") or _ARGOCD
+
+    def list_all(self) -> None:
+        """Read everything anew. Raises KubeError."""
+        self.fleet.replace(list_manifests(self.client, self.namespace))
+        self.applications.replace(list_applications(self.client, self.argocd_namespace))
+
+    def read(self) -> Reading:
+        """Return the fleet as it is now."""
+        return self._parser.read(self.fleet.all())
+
+    def find(self, reference: str) -> Manifest | None:
+        """Return an object by kind and name, as in `Tier/dev`."""
+        kind, _, name = reference.partition("/")
+        return self.fleet.get((kind, name))
+
+
+def _says(manifest: Manifest) -> object:
+    metadata = manifest["metadata"]
+    return metadata.get("generation"), metadata.get("deletionTimestamp"), metadata.get("finalizers")

@@ -1,0 +1,72 @@
+"""What the controller answers over HTTP: whether it lives and is ready, its metrics, and pushes that git servers tell of."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from shopset.controller.git_webhooks import make_application
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where each listens; 0 leaves the choice to the system, None does without."""
+
+    host: str = "0.0.0.0"  # noqa: S104  # in a Pod; a NetworkPolicy says who reaches it
+    health: int | None = 8080
+    metrics: int | None = 9090
+    webhook: int | None = None
+
+
+async def serve_health(
+    stack: AsyncExitStack, ports: Ports, lives: Callable[[], bool], ready: Callable[[], bool]
+) -> None:
+    """Answer /healthz and /readyz until the stack is closed."""
+    if ports.health is None:
+        return
+    application = web.Application()
+    for path, check in (("/healthz", lives), ("/readyz", ready)):
+        application.router.add_get(path, _checking(check))
+    await _serve(stack, application, ports.host, ports.health)
+
+
+async def serve_metrics(stack: AsyncExitStack, ports: Ports, registry: CollectorRegistry) -> None:
+    """Answer /metrics until the stack is closed."""
+    if ports.metrics is None:
+        return
+
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    application = web.Application()
+    application.router.add_get("/metrics", show)
+    await _serve(stack, application, ports.host, ports.metrics)
+
+
+async def serve_webhook(
+    stack: AsyncExitStack,
+    ports: Ports,
+    secret: Path,
+    watched: Callable[[], Mapping[str, str]],
+    wake: Callable[[str], None],
+) -> None:
+    """Take pushes until the stack is closed."""
+    if ports.webhook is not None:
+        await _serve(stack, make_application(secret, watched, wake), ports.host, ports.webhook)
+
+
+def _checking(check: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="ok") if check() else web.Response(text="not ok", status=503)
+
+    return answer
+
+
+async def _serve(stack: AsyncExitStack, application: web.Application, host: str, port: int) -> None:
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, host, port).start()

@@ -1,0 +1,24 @@
+"""What the controller was told when it was started."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Durations are in seconds."""
+
+    namespace: str
+    """The fleet's."""
+    cache: Path
+    git_credentials: Path | None = None
+    """A folder with the files `username` and `password`."""
+    secrets: Path | None = None
+    """A folder with a folder for each Secret that a Platform names."""
+    kustomize: str | None = None
+    poll: float = 60
+    """Between two looks at git, where nobody tells of a push."""
+    resync: float = 300
+    """Between two lists of all objects, in case a watch has missed something."""
+    timeout: float = 60
+    """Of one call of git, kustomize or the API server."""

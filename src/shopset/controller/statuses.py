@@ -1,0 +1,159 @@
+"""What the status of every object says, from the fleet, the plan and what was observed. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from shopset.api import Cluster, Configuration, Platform, Resource, ShopSet, Tier
+from shopset.core.fleets import Fleet, Problem
+from shopset.core.release.controls import Control, is_recorded
+from shopset.core.release.observed import Observed
+from shopset.core.release.plans import Condition, Outlook, Phase, Plan
+
+Status = dict[str, Any]
+_Truth = Literal["True", "False", "Unknown"]
+
+
+def statuses(
+    fleet: Fleet, plan: Plan, observed: Observed, problems: Sequence[Condition] = ()
+) -> Iterator[tuple[str, Status]]:
+    """Yield each object of a fleet, as in `Tier/dev`, with its status. `problems` are those of acting on the plan."""
+    told: dict[str, list[Condition]] = defaultdict(list)
+    for condition in (*problems, *plan.conditions):
+        told[condition.resource].append(condition)
+    view = _View(fleet, plan, observed, told)
+    yield fleet.platform.reference, view.platform(fleet.platform)
+    for tier in fleet.tiers:
+        yield tier.reference, view.tier(tier, plan.outlooks[tier.name])
+    for shopset in fleet.shopsets.values():
+        yield shopset.reference, view.shopset(shopset)
+    for cluster in fleet.clusters.values():
+        yield cluster.reference, view.cluster(cluster)
+    for configuration in fleet.configurations.values():
+        yield configuration.reference, view.configuration(configuration)
+    for other in (*fleet.failure_domains.values(), *fleet.shop_classes.values()):
+        yield other.reference, {"conditions": [_ACCEPTED]}
+
+
+def refused(resources: Iterable[Resource], problems: Iterable[Problem]) -> Iterator[tuple[str, Status]]:
+    """Yield the status of the objects of a fleet that is not accepted as a whole: nothing of it is acted on."""
+    found: dict[str, list[Problem]] = defaultdict(list)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    for problem in errors:
+        found[problem.resource].append(problem)
+    waiting = f"{len(errors)} problem{'s' if len(errors) > 1 else ''} of other objects must be solved first"
+    for resource in resources:
+        own = found.get(resource.reference)
+        if own:
+            yield resource.reference, {"conditions": [_condition("Accepted", "False", "Invalid", _told(own))]}
+        elif isinstance(resource, Platform):
+            message = f"{waiting}: {_told(errors[:1])}"
+            yield resource.reference, {"conditions": [_condition("Accepted", "False", "FleetInvalid", message)]}
+
+
+def control_status(control: Control, observed: Observed, refusal: str) -> Status:
+    """Return the status of an Approval, a Hold or a Rollback. `refusal` says why it could not be recorded."""
+    if is_recorded(observed.ledger, control):
+        return {"conditions": [_condition("Recorded", "True", "Recorded", "it stands in the ledger")]}
+    reason = "Refused" if refusal else "Pending"
+    return {"conditions": [_condition("Recorded", "False", reason, refusal or "it is not in the ledger yet")]}
+
+
+class _View:
+    def __init__(self, fleet: Fleet, plan: Plan, observed: Observed, told: Mapping[str, list[Condition]]) -> None:
+        self._fleet = fleet
+        self._plan = plan
+        self._observed = observed
+        self._told = told
+        self._revisions = {(each.apps, each.configuration): each.short for each in observed.ledger.revisions().values()}
+
+    def platform(self, platform: Platform) -> Status:
+        troubles = [
+            f"{name}: {found.trouble.message}"
+            for name, found in sorted(self._observed.repositories.items())
+            if found.trouble is not None
+        ]
+        ready = _condition("Ready", "True", "AsExpected", "all repositories are read")
+        if troubles:
+            ready = _condition("Ready", "False", "RepositoryUnreadable", "; ".join(troubles))
+        return {"conditions": [_ACCEPTED, *self._others(platform, ready)]}
+
+    def tier(self, tier: Tier, outlook: Outlook) -> Status:
+        progress = outlook.progress
+        verified: _Truth = "True" if progress.phase is Phase.VERIFIED else "Unknown"
+        admitted = "the candidate may enter" if outlook.admitted else "there is nothing new for it"
+        usual = (
+            _condition("Ready", "True", "AsExpected", ""),
+            _condition("Verified", verified, progress.phase.value, progress.detail),
+            _condition("Admitted", "True", "Admitted" if outlook.admitted else "NothingToAdmit", admitted),
+        )
+        return {
+            "phase": progress.phase.value,
+            "pinned": outlook.pinned.short if outlook.pinned else "",
+            "candidate": outlook.candidate.short if outlook.candidate else "",
+            "conditions": [_ACCEPTED, *self._others(tier, *usual)],
+        }
+
+    def shopset(self, shopset: ShopSet) -> Status:
+        found = self._observed.applications.get(shopset.name)
+        head = self._observed.tiers.get(shopset.spec.tier)
+        if found is None:
+            waits = f"it has no Application yet; its tier {shopset.spec.tier} is {self._phase(shopset)}"
+            ready = _condition("Ready", "False", "NotDelivered", waits)
+            return {"ready": False, "conditions": [_ACCEPTED, *self._others(shopset, ready)]}
+        at_pin = head is not None and (found.overlay, found.gitlinks) == (
+            head.overlays.get(shopset.name),
+            head.gitlinks,
+        )
+        ready = _condition("Ready", "True", "AsExpected", "it runs what its tier has pinned")
+        if found.health != "Healthy":
+            ready = _condition("Ready", "False", found.health, found.message or f"Argo CD says {found.health}")
+        elif found.sync != "Synced" or not at_pin:
+            ready = _condition("Ready", "False", "NotAtPin", f"{found.sync}, and not at the pin of its tier yet")
+        links = (found.gitlinks.get("base", ""), found.gitlinks.get("configuration", ""))
+        return {
+            "revision": self._revisions.get(links, ""),
+            "sync": found.sync,
+            "health": found.health,
+            "ready": ready["status"] == "True",
+            "conditions": [_ACCEPTED, *self._others(shopset, ready)],
+        }
+
+    def cluster(self, cluster: Cluster) -> Status:
+        record = self._observed.ledger.clusters.get(cluster.name)
+        state = record.state if record else "Reachable"
+        number = sum(each.spec.cluster == cluster.name for each in self._fleet.shopsets.values())
+        usual = _condition("Observed", "True", "AsExpected", "its Applications are seen")
+        return {"state": state, "shopsets": number, "conditions": [_ACCEPTED, *self._others(cluster, usual)]}
+
+    def configuration(self, configuration: Configuration) -> Status:
+        number = sum(each.spec.configuration == configuration.name for each in self._fleet.shopsets.values())
+        return {"shopsets": number, "conditions": [_ACCEPTED]}
+
+    def _phase(self, shopset: ShopSet) -> str:
+        return self._plan.outlooks[shopset.spec.tier].progress.phase.value
+
+    def _others(self, resource: Resource, *usual: Status) -> list[Status]:
+        """Return the usual conditions, less those of which the plan says something else, and what it says."""
+        found: dict[str, Status] = {}
+        for each in self._told.get(resource.reference, ()):
+            if each.type in found:
+                found[each.type]["message"] += f"; {each.message}"
+            else:
+                status: _Truth = "Unknown" if each.type == "Verified" and each.reason == "Blocked" else "False"
+                found[each.type] = _condition(each.type, status, each.reason, each.message)
+        kept = {each["type"]: each for each in usual}
+        return [*({**kept, **found}).values()]
+
+
+def _condition(kind: str, status: _Truth, reason: str, message: str) -> Status:
+    return {"type": kind, "status": status, "reason": reason, "message": message[:_LONGEST]}
+
+
+def _told(problems: Iterable[Problem]) -> str:
+    lines = (f"{'.'.join(map(str, each.field))}: {each.message}. {each.advice}".strip(": ") for each in problems)
+    return "; ".join(lines)
+
+
+_LONGEST = 4096
+_ACCEPTED = _condition("Accepted", "True", "Valid", "")

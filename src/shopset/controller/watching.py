@@ -1,0 +1,93 @@
+"""Watching the API server by kopf: what it tells goes to the stores, and wakes the loop where it is news.
+
+kopf's handlers of events write nothing to the objects that they watch.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import kopf
+from lightkube import Client
+
+from shopset.api import API_GROUP
+from shopset.controller.objects import Objects
+from shopset.kube.applications import SELECTOR
+from shopset.kube.clients import PLURALS
+from shopset.kube.fleets import FLEET_KINDS
+from shopset.kube.stores import Store
+
+_SERVER_TIMEOUT: Final = 120
+"""Seconds after which the API server ends a watch, so that one that has gone silent does not stay so (kopf#585)."""
+
+
+def make_registry(objects: Objects, wake: Callable[[str], None]) -> kopf.OperatorRegistry:
+    """Return the handlers: each event of the fleet's kinds, and of shopset's Applications."""
+    registry = kopf.OperatorRegistry()
+    for kind in FLEET_KINDS:
+        kopf.on.event(API_GROUP, "v1alpha1", PLURALS[kind], id=kind, registry=registry)(_taking(objects.fleet, wake))
+    kopf.on.event(
+        "argoproj.io", "v1alpha1", "applications", id="applications", labels=dict[str, Any](SELECTOR), registry=registry
+    )(_taking(objects.applications, wake))
+    kopf.on.login(id="login", registry=registry)(_logging_in(objects.client))
+    return registry
+
+
+def make_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings for a process that only listens."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.watching.server_timeout = _SERVER_TIMEOUT
+    settings.watching.client_timeout = _SERVER_TIMEOUT + 30
+    settings.networking.request_timeout = 30
+    settings.scanning.disabled = True
+    return settings
+
+
+async def watch(objects: Objects, wake: Callable[[str], None], ready: asyncio.Event) -> None:
+    """Watch until cancelled. Raises where a watch cannot go on: a controller that is blind must end."""
+    await kopf.operator(
+        registry=make_registry(objects, wake),
+        settings=make_settings(),
+        namespaces=sorted({objects.namespace, objects.argocd_namespace}),
+        standalone=True,
+        ready_flag=ready,
+    )
+
+
+def _taking(store: Store, wake: Callable[[str], None]) -> Callable[..., Any]:
+    async def take(event: kopf.RawEvent, **_: Any) -> None:
+        manifest: dict[str, Any] = dict(event["object"])
+        news = store.remove(manifest) if event["type"] == "DELETED" else store.put(manifest)
+        if news:
+            wake(f"{manifest['kind']}/{manifest['metadata']['name']} {event['type'] or 'is there'}")
+
+    return take
+
+
+def _logging_in(client: Client) -> Callable[..., Any]:
+    """Let kopf connect as the client does."""
+
+    def log_in(**_: Any) -> kopf.ConnectionInfo:
+        config = client.config
+        cluster, user = config.cluster, config.user
+        token = user.token if user else None
+        if user is not None and user.token_file:
+            # A ServiceAccount's token is renewed on disk.
+            with open(user.token_file, encoding="ascii") as file:  # noqa: PTH123  # kubeconfigs may name it relatively
+                token = file.read().strip()
+        return kopf.ConnectionInfo(
+            server=cluster.server,
+            ca_path=str(config.abs_file(cluster.certificate_auth)) if cluster.certificate_auth else None,
+            ca_data=cluster.certificate_auth_data,
+            insecure=cluster.insecure,
+            token=token,
+            username=user.username if user else None,
+            password=user.password if user else None,
+            certificate_path=str(config.abs_file(user.client_cert)) if user and user.client_cert else None,
+            certificate_data=user.client_cert_data if user else None,
+            private_key_path=str(config.abs_file(user.client_key)) if user and user.client_key else None,
+            private_key_data=user.client_key_data if user else None,
+        )
+
+    return log_in

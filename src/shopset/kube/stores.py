@@ -1,0 +1,68 @@
+"""Objects as they were seen last, for whoever watches them and whoever reads them in another thread."""
+
+from collections.abc import Callable, Iterable
+from threading import Lock
+
+from shopset.kube.clients import Manifest
+
+Key = tuple[str, str]
+"""Kind and name."""
+
+
+class Store:
+    """Objects by kind and name. `says` returns what matters of one: other changes are kept, but are no news."""
+
+    def __init__(self, says: Callable[[Manifest], object]) -> None:
+        self._says = says
+        self._lock = Lock()
+        self._found: dict[Key, Manifest] = {}
+
+    def put(self, manifest: Manifest) -> bool:
+        """Take note of an object, unless what is there is newer. Returns whether that is news."""
+        key = key_of(manifest)
+        with self._lock:
+            before = self._found.get(key)
+            if before is not None and _uid(before) == _uid(manifest) and _version(before) >= _version(manifest):
+                return False
+            self._found[key] = manifest
+        return before is None or self._says(before) != self._says(manifest)
+
+    def remove(self, manifest: Manifest) -> bool:
+        """Take note that an object is gone. Returns whether that is news."""
+        key = key_of(manifest)
+        with self._lock:
+            before = self._found.get(key)
+            # News of an older object of the same name come late.
+            if before is None or _uid(before) != _uid(manifest):
+                return False
+            del self._found[key]
+        return True
+
+    def replace(self, manifests: Iterable[Manifest]) -> None:
+        """Take note that these are all."""
+        found = {key_of(manifest): manifest for manifest in manifests}
+        with self._lock:
+            self._found = found
+
+    def get(self, key: Key) -> Manifest | None:
+        """Return an object, or None."""
+        with self._lock:
+            return self._found.get(key)
+
+    def all(self) -> list[Manifest]:
+        """Return all objects."""
+        with self._lock:
+            return list(self._found.values())
+
+
+def key_of(manifest: Manifest) -> Key:
+    """Return kind and name."""
+    return str(manifest["kind"]), str(manifest["metadata"]["name"])
+
+
+def _version(manifest: Manifest) -> int:
+    return int(manifest["metadata"].get("resourceVersion") or 0)
+
+
+def _uid(manifest: Manifest) -> str:
+    return str(manifest["metadata"].get("uid"))

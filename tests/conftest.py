@@ -1,0 +1,26 @@
+"""One test bed for a whole run, whichever of its processes needs it first; it ends with the run."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from testbed.keeping import end
+from testbed.records import Bed
+
+BED = "SHOPSET_TEST_BED"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ[BED] = tempfile.mkdtemp(prefix="shopset-bed-")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        home = Path(os.environ[BED])
+        if (home / "bed" / "bed.json").exists():
+            end(Bed.read(home / "bed"))
+        shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,220 @@
+"""A small real world on the test bed: a fleet in a namespace, three repositories behind HTTP, and controllers as processes."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, first_commit
+from shopset.core.release.ledgers import Ledger, read_ledger
+from shopset.kube.clients import PLURALS
+from support.worlds import COPIES, ENVIRONMENT, git
+from testbed.gitserver import REPOSITORIES, make_repositories
+from testbed.kubernetes import kubectl, serves
+from testbed.processes import wait_for
+from testbed.records import USERS, Bed
+
+ROOT: Final = Path(__file__).parents[2]
+PATIENCE: Final = 90.0
+"""Seconds after which a test no longer waits for what must happen."""
+TIERS: Final[Mapping[str, Sequence[str]]] = {"dev": (), "beta": ("bake: 2s",), "prod": ("bake: 2s",)}
+
+
+def prepare(bed: Bed) -> None:
+    """Make a bed's management cluster one that knows shopset's kinds."""
+    kubectl(bed.home, "management", "apply", "--server-side", "-k", str(ROOT / "deploy" / "crds"))
+    wait_for("shopset's kinds", lambda: serves(bed.home, *(f"{plural}.shopset.dev" for plural in PLURALS.values())))
+
+
+class Controller:
+    """A controller as a process of its own."""
+
+    def __init__(self, world: "KubernetesWorld", name: str, *options: str) -> None:
+        self.log = world.folder / f"{name}.log"
+        command = [sys.executable, "-m", "shopset.controller", "run", "--log-format=text", "--log-level=debug"]
+        command += [f"--kubeconfig={world.bed.kubeconfig}", "--context=management", f"--namespace={world.name}"]
+        command += [f"--cache={world.folder / name}", f"--git-credentials={world.credentials}", "--host=127.0.0.1"]
+        command += ["--health-port=-1", "--metrics-port=-1", "--webhook-port=-1", "--poll=1", *options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True)
+
+    def kill(self) -> None:
+        """End it as a node does that loses its power."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """End it as Kubernetes does. Returns its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+@dataclass
+class KubernetesWorld:
+    """Everything local lies below `folder`; the rest is on the bed, under a name that nothing else has."""
+
+    bed: Bed
+    folder: Path
+    tiers: Mapping[str, Sequence[str]] = field(default_factory=lambda: dict(TIERS))
+    copies: Sequence[Copy] = COPIES
+    name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:6]}")
+    controllers: list[Controller] = field(default_factory=list)
+    monitoring: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        make_repositories(self.bed.home, self.name)
+        for name in ("apps", "configuration"):
+            first_commit(self.repository(name), EXAMPLE / name, ENVIRONMENT, "tier-0")
+        self.credentials = self.folder / "credentials"
+        self.credentials.mkdir()
+        (self.credentials / "username").write_text("shopset")
+        (self.credentials / "password").write_text(USERS["shopset"])
+        self.kubectl("create", "namespace", self.name)
+
+    # -- the fleet
+
+    def objects(self) -> list[dict[str, Any]]:
+        """The fleet's objects as they are now."""
+        layout = Layout(
+            parent=f"{self.bed.git}{self.name}",
+            clusters="",
+            tiers=self.tiers,
+            configurations=("staging", "production"),
+            copies=self.copies,
+            topology={name: {"region": name} for name in ("a", "b", "c")},
+        )
+        found = [each for text in layout.files().values() for each in yaml.safe_load_all(text)]
+        for each in found:
+            each["metadata"]["namespace"] = self.name
+            if each["kind"] == "Platform":
+                each["metadata"]["name"] = self.name
+                each["spec"]["prefixes"] = {"namespace": f"{self.name}-"}
+                if self.monitoring is not None:
+                    each["spec"]["monitoring"] = self.monitoring
+        return found
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        """Apply objects as a platform engineer does: the whole fleet where none are given."""
+        items = {"apiVersion": "v1", "kind": "List", "items": objects or self.objects()}
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+
+    def start(self, name: str = "controller", *options: str) -> Controller:
+        """Start a controller."""
+        self.controllers.append(Controller(self, name, *options))
+        return self.controllers[-1]
+
+    # -- looking
+
+    def kubectl(self, *arguments: str, stdin: str = "", cluster: str = "management") -> str:
+        """Run kubectl."""
+        try:
+            return kubectl(self.bed.home, cluster, *arguments, stdin=stdin)
+        except subprocess.CalledProcessError as error:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: {error.stderr}") from error
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
+        """Return an object; {} where there is none."""
+        found = self.kubectl("get", kind, name, "-n", namespace or self.name, "-o", "json", "--ignore-not-found")
+        return dict(json.loads(found)) if found else {}
+
+    def status(self, kind: str, name: str) -> dict[str, Any]:
+        """Return the status of an object of the fleet."""
+        return dict(self.get(kind, name).get("status") or {})
+
+    def condition(self, kind: str, name: str, wanted: str) -> dict[str, Any]:
+        """Return one condition of an object of the fleet."""
+        found = [each for each in self.status(kind, name).get("conditions", ()) if each["type"] == wanted]
+        return dict(found[0]) if found else {}
+
+    def application(self, shopset: str) -> dict[str, Any]:
+        """Return the Application of a ShopSet."""
+        return self.get("applications.argoproj.io", f"{self.name}-{shopset}", "argocd")
+
+    def ledger(self) -> Ledger:
+        """Return the ledger as it is in git."""
+        folder = self.repository("system")
+        if not git("for-each-ref", "refs/heads/ledger", folder=folder):
+            return Ledger()
+        paths = git("ls-tree", "-r", "--name-only", "ledger", folder=folder).splitlines()
+        return read_ledger({path: (git("show", f"ledger:{path}", folder=folder) + "\n").encode() for path in paths})
+
+    def repository(self, name: str) -> Path:
+        """Return a bare repository: system, apps or configuration."""
+        return self.bed.repositories / self.name / f"shopset-{name}.git"
+
+    def wait(self, what: str, ready: Callable[[], object], seconds: float = PATIENCE) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            for each in self.controllers:
+                assert each.process.poll() in (None, 0, -signal.SIGKILL), each.log.read_text()[-3000:]
+            assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s\n{self.told()}"
+            time.sleep(0.2)
+
+    def told(self) -> str:
+        """Return what a person would look at."""
+        shown = [self.kubectl("get", "tiers,shopsets", "-n", self.name, "-o", "wide")]
+        shown.append(self.kubectl("get", "applications.argoproj.io", "-n", "argocd"))
+        shown += [each.log.read_text()[-4000:] for each in self.controllers]
+        return "\n".join(shown)
+
+    def verified(self, tier: str, commit: str) -> bool:
+        """Whether a tier verified a revision with this apps commit."""
+        ledger = self.ledger()
+        pins = [pin for pin in ledger.pins.get(tier, ()) if pin.apps == commit]
+        return any(ledger.is_verified(tier, pin.revision) for pin in pins)
+
+    def head(self, name: str, branch: str = "tier-0") -> str:
+        """Return the head of a branch."""
+        return git("rev-parse", branch, folder=self.repository(name))
+
+    # -- a developer
+
+    def push(self, files: Mapping[str, str | None], subject: str = "a change", branch: str = "tier-0") -> str:
+        """Commit files to apps, and push them over HTTP as a person does. Returns the commit."""
+        work = self.folder / f"work-{uuid.uuid4().hex[:6]}"
+        url = f"{self.bed.git_as('anna')}{self.name}/{REPOSITORIES[1]}.git"
+        git("clone", "--quiet", "--branch", branch, url, str(work))
+        for path, content in files.items():
+            if content is None:
+                (work / path).unlink()
+            else:
+                (work / path).parent.mkdir(parents=True, exist_ok=True)
+                (work / path).write_text(content)
+        git("add", "--all", folder=work)
+        git("commit", "--quiet", "--allow-empty", "-m", subject, folder=work)
+        git("push", "--quiet", "origin", f"HEAD:{branch}", folder=work)
+        commit = git("rev-parse", "HEAD", folder=work)
+        shutil.rmtree(work)
+        return commit
+
+    def release(self, number: str) -> str:
+        """Push a release that changes the cart's Pods."""
+        text = (EXAMPLE / "apps" / "cart" / "deployment.yaml").read_text()
+        return self.push({"cart/deployment.yaml": annotated(text, number)}, f"release {number}")
+
+    def close(self, *, show: bool) -> None:
+        """End the controllers, and remove what this world has on the bed."""
+        for each in self.controllers:
+            if each.process.poll() is None:
+                each.kill()
+            if show:
+                sys.stderr.write(each.log.read_text()[-6000:])
+        names = [f"{self.name}-{copy.name}" for copy in self.copies]
+        self.kubectl("delete", "applications.argoproj.io", "-n", "argocd", "--ignore-not-found", "--wait=false", *names)
+
+
+def annotated(deployment: str, number: str) -> str:
+    """Return a Deployment whose Pods have another annotation."""
+    document = yaml.safe_load(deployment)
+    document["spec"]["template"]["metadata"].setdefault("annotations", {})["demo.shopset.dev/release"] = number
+    return yaml.safe_dump(document)
