@@ -54,6 +54,8 @@ def start_argocd(folder: Path, processes: Processes) -> tuple[int, int]:
         data = folder / "argocd" / name.lower()
         data.mkdir(parents=True, exist_ok=True)
         environment[f"ARGOCD_{name}_DATA_PATH"] = str(data)
+    # By default all repo-servers of a machine share one.
+    environment["ARGOCD_ASK_PASS_SOCK"] = str(folder / "argocd" / "ask-pass")
     scratch = folder / "argocd" / "tmp"
     scratch.mkdir(exist_ok=True)
     environment["TMPDIR"] = str(scratch)

@@ -86,7 +86,14 @@ def start_controllers(folder: Path, processes: Processes) -> None:
         processes.start(
             Part(
                 f"{name}-kwok",
-                ["kwok", config, "--manage-all-nodes=true", "--server-address=", *configs],
+                [
+                    "kwok",
+                    config,
+                    "--manage-all-nodes=true",
+                    "--server-address=",
+                    "--node-lease-duration-seconds=40",
+                    *configs,
+                ],
                 folder=folder,
             )
         )

@@ -132,6 +132,7 @@ class Loop:
         if last is None:
             return self._settings.poll
         self._metrics.rounds.labels("done").inc()
+        _log.debug("a round took %.3f s", (self._clock() - began).total_seconds())
         self._metrics.show(reading.fleet, last.plan, last.observed, self._clock() - began)
         self._tell(reading, last)
         return pause_until(last.plan, self._clock(), timedelta(seconds=self._settings.poll))

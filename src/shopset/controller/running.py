@@ -20,10 +20,12 @@ from shopset.controller.objects import Objects
 from shopset.controller.serving import Ports, serve_health, serve_metrics, serve_webhook
 from shopset.controller.settings import Settings
 from shopset.controller.watching import watch
+from shopset.kube.clients import KubeError
 from shopset.kube.leases import Lease, Terms, new_identity
 
 _log = logging.getLogger(__name__)
 LEASE_NAME: Final = "shopset-controller"
+_FIRST_TRIES: Final = 30
 _SILENCE: Final = timedelta(minutes=10)
 """How long the loop may be at one round before it counts as stuck."""
 _LAST_ACTION: Final = 90.0
@@ -55,7 +57,7 @@ async def run(
     metrics.leads.set_function((lambda: 1.0) if lease is None else (lambda: float(lease.held)))
     for wanted in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(wanted, ended.set)
-    await asyncio.to_thread(objects.list_all)
+    await _list_first(objects, ended)
     threads = [Thread(target=loop.run, name="loop", daemon=True)]
     if lease is not None:
         threads.append(Thread(target=lease.run, args=(stop_lease,), name="lease", daemon=True))
@@ -87,6 +89,21 @@ async def run(
             task.cancel()
         await asyncio.gather(watching, stopping, return_exceptions=True)
     return 1 if blind else 0
+
+
+async def _list_first(objects: Objects, ended: asyncio.Event) -> None:
+    """Read everything, before which nothing is known, not even Argo CD's namespace. Raises KubeError after some tries."""
+    for attempt in range(_FIRST_TRIES):
+        try:
+            await asyncio.to_thread(objects.list_all)
+        except KubeError as error:
+            # An API server that has just learnt of the kinds is not ready for them yet.
+            if ended.is_set() or attempt == _FIRST_TRIES - 1:
+                raise
+            _log.warning("%s", error)
+            await asyncio.sleep(1.0)
+        else:
+            return
 
 
 def _led(held: bool) -> None:  # the shape that a Lease calls

@@ -109,7 +109,8 @@ class _View:
         if found.health != "Healthy":
             ready = _condition("Ready", "False", found.health, found.message or f"Argo CD says {found.health}")
         elif found.sync != "Synced" or not at_pin:
-            ready = _condition("Ready", "False", "NotAtPin", f"{found.sync}, and not at the pin of its tier yet")
+            message = f"{found.sync}, and not at the pin of its tier yet; {found.message}".removesuffix("; ")
+            ready = _condition("Ready", "False", "NotAtPin", message)
         links = (found.gitlinks.get("base", ""), found.gitlinks.get("configuration", ""))
         return {
             "revision": self._revisions.get(links, ""),

@@ -25,10 +25,12 @@ def make_registry(objects: Objects, wake: Callable[[str], None]) -> kopf.Operato
     """Return the handlers: each event of the fleet's kinds, and of shopset's Applications."""
     registry = kopf.OperatorRegistry()
     for kind in FLEET_KINDS:
-        kopf.on.event(API_GROUP, "v1alpha1", PLURALS[kind], id=kind, registry=registry)(_taking(objects.fleet, wake))
+        kopf.on.event(API_GROUP, "v1alpha1", PLURALS[kind], id=kind, registry=registry)(
+            _taking(objects.fleet, wake, objects.namespace)
+        )
     kopf.on.event(
         "argoproj.io", "v1alpha1", "applications", id="applications", labels=dict[str, Any](SELECTOR), registry=registry
-    )(_taking(objects.applications, wake))
+    )(_taking(objects.applications, wake, objects.argocd_namespace))
     kopf.on.login(id="login", registry=registry)(_logging_in(objects.client))
     return registry
 
@@ -55,9 +57,12 @@ async def watch(objects: Objects, wake: Callable[[str], None], ready: asyncio.Ev
     )
 
 
-def _taking(store: Store, wake: Callable[[str], None]) -> Callable[..., Any]:
+def _taking(store: Store, wake: Callable[[str], None], namespace: str) -> Callable[..., Any]:
+    # kopf watches every kind in all namespaces that it is told of.
     async def take(event: kopf.RawEvent, **_: Any) -> None:
         manifest: dict[str, Any] = dict(event["object"])
+        if manifest["metadata"].get("namespace") != namespace:
+            return
         news = store.remove(manifest) if event["type"] == "DELETED" else store.put(manifest)
         if news:
             wake(f"{manifest['kind']}/{manifest['metadata']['name']} {event['type'] or 'is there'}")
