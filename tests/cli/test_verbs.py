@@ -172,6 +172,14 @@ class TestPlanningAndActing:
         assert shopctl("release", "rollback", "dev", "-m", "x").code == exits.REFUSED
         assert "Yamada" in shopctl("get", "approvals").out
 
+    def test_a_rollback_goes_back_once(self, world: World, shopctl: Shopctl) -> None:
+        world.annotate(release="2")
+        before = world.climb("dev")
+        world.annotate(release="3")
+        world.climb("dev")
+        assert shopctl("release", "rollback", "dev", "--reason", "carts are slow").code == exits.OK
+        assert [pin.revision for pin in world.plan()[1].ledger.pins["dev"]][3:] == [before]
+
 
 class TestErrors:
     def test_an_invalid_fleet_is_refused_before_anything_is_written(self, world: World, shopctl: Shopctl) -> None:

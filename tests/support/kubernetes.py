@@ -24,7 +24,7 @@ from testbed.processes import wait_for
 from testbed.records import USERS, Bed
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE: Final = 90.0
+PATIENCE: Final = 180.0
 """Seconds after which a test no longer waits for what must happen."""
 TIERS: Final[Mapping[str, Sequence[str]]] = {"dev": (), "beta": ("bake: 2s",), "prod": ("bake: 2s",)}
 
@@ -104,8 +104,17 @@ class KubernetesWorld:
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """Apply objects as a platform engineer does: the whole fleet where none are given."""
-        items = {"apiVersion": "v1", "kind": "List", "items": objects or self.objects()}
+        items = {"apiVersion": "v1", "kind": "List", "items": list(objects) or self.objects()}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+
+    def control(self, kind: str, name: str, **spec: str) -> dict[str, Any]:
+        """Return an Approval, a Hold or a Rollback of anna's."""
+        return {
+            "apiVersion": "shopset.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": self.name},
+            "spec": {"reason": "a test", "by": "anna", **spec},
+        }
 
     def start(self, name: str = "controller", *options: str) -> Controller:
         """Start a controller."""

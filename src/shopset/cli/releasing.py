@@ -302,3 +302,6 @@ def _ask(settings: Settings, request: Request, nothing: str, *, dry_run: bool) -
         if outcome.lost_race and races >= MOST_RACES:
             raise TooManyRacesError(outcome.lost_race)
         acted = acted or bool(outcome.done)
+        # A hotfix takes two steps. Whatever else was done is done: a rollback asked for once more would go further back.
+        if not outcome.lost_race and not isinstance(request, Hotfix):
+            return exits.OK

@@ -35,6 +35,12 @@ class Settings:
         return tuple(f"{option}={value}" for option, value in given if value)
 
     @property
+    def secrets(self) -> Path | None:
+        """The folder with a folder for each Secret that spec.monitoring names."""
+        given = self.environment.get("SHOPSET_SECRETS")
+        return Path(given) if given else None
+
+    @property
     def kustomize(self) -> str | None:
         """The kustomize that the environment names."""
         return self.environment.get("SHOPSET_KUSTOMIZE") or None

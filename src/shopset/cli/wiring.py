@@ -21,7 +21,7 @@ from shopset.directory.documents import Span
 from shopset.directory.fleets import Reading, read_fleet
 from shopset.engine.building import CachingBuilder
 from shopset.engine.engines import Engine
-from shopset.engine.workplaces import Tools, make_engine, open_workshop
+from shopset.engine.workplaces import Tools, make_engine, make_gates, open_workshop
 from shopset.gitops import Remotes
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = ut
         client = connect_cluster(settings.kubeconfig, settings.context, settings.timeout)
         argocd = ArgoCd.of(client, fleet, shop.remotes.read_blob)
         engine = make_engine(fleet, shop, argocd, None, clock)
+        engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
         return Workplace(fleet, engine, shop.remotes, shop.builder, places, None)
     folder = Path(places.applications)
     clusters = DirectoryClusters(

@@ -84,9 +84,10 @@ def run(
         client = connect(kubeconfig, context, min(timeout, 30.0))
         settings = Settings(
             namespace=namespace or client.namespace,
-            cache=cache or platformdirs.user_cache_path("shopset") / "controller",
-            git_credentials=git_credentials,
-            secrets=secrets,
+            # git and kustomize run in other folders than this one.
+            cache=(cache or platformdirs.user_cache_path("shopset") / "controller").absolute(),
+            git_credentials=git_credentials.absolute() if git_credentials else None,
+            secrets=secrets.absolute() if secrets else None,
             kustomize=os.environ.get("SHOPSET_KUSTOMIZE") or None,
             poll=poll,
             resync=resync,

@@ -5,11 +5,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
-from shopset.api import Platform, ShopSet
+from shopset.api import Platform
 from shopset.controller.metrics import Metrics
 from shopset.controller.objects import Objects
 from shopset.controller.settings import Settings
@@ -24,10 +23,9 @@ from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Condition
 from shopset.core.release.refusals import RequestRefusedError
 from shopset.engine import Engine, Failure, Outcome, Round, TooManyRacesError, Watching, converge, pause_until
-from shopset.engine.workplaces import Tools, Workshop, credential_environment, make_engine, open_workshop
-from shopset.gates import Gates, Hook, Target
+from shopset.engine.workplaces import Tools, Workshop, credential_environment, make_engine, make_gates, open_workshop
 from shopset.kube.applications import ArgoCd
-from shopset.kube.clients import KubeError, Manifest
+from shopset.kube.clients import KubeError
 from shopset.kube.fleets import Reading
 
 _log = logging.getLogger(__name__)
@@ -139,8 +137,8 @@ class Loop:
 
     def _converge(self, engine: Engine, reading: Reading) -> Round | None:
         """Do what people ask for, and then act until there is nothing to do now."""
-        if self._last is not None:
-            self._serve(engine, reading, self._last)
+        # What people ask for comes first, also right after a start.
+        self._serve(engine, reading, self._last or engine.observe())
         last: Round | None = None
         watching = Watching(sleep=self._sleep, may_act=self._may_act)
         for last in converge(engine, watching):
@@ -161,6 +159,8 @@ class Loop:
             except RequestRefusedError as error:
                 self._refusals[_uid(each.control)] = str(error)
                 continue
+            if not made.actions:
+                self._refusals[_uid(each.control)] = "nothing is to be done for it: what it asks for is so already"
             self._note(engine.act(made.actions, may_act=self._may_act))
 
     def _sleep(self, seconds: float) -> None:
@@ -218,28 +218,12 @@ class Loop:
         shop = open_workshop(Places.of(fleet.platform, ""), tools)
         delivery = ArgoCd.of(self._objects.client, fleet, shop.remotes.read_blob, self._objects.applications)
         engine = make_engine(fleet, shop, delivery, None, self._clock)
-        engine.gates = Gates(
-            fleet.platform.spec.monitoring,
-            lambda tier: tuple(_target(engine.fleet, each) for each in engine.fleet.members(tier)),
-            self._secret,
-            lambda shopset: tuple(_hook(each) for each in delivery.hooks(shopset)),
-        )
+        engine.gates = make_gates(engine, delivery.hooks, settings.secrets)
         return _Workplace(fleet.platform, shop, engine)
-
-    def _secret(self, name: str) -> Path:
-        return (self._settings.secrets or Path("/nonexistent")) / name
 
 
 def _uid(control: Control | None) -> str:
     return (control.metadata.uid if control else None) or ""
-
-
-def _target(fleet: Fleet, shopset: ShopSet) -> Target:
-    return Target(shopset.name, fleet.namespace(shopset.name), shopset.spec.cluster)
-
-
-def _hook(found: Manifest) -> Hook:
-    return Hook(found.get("name", ""), found.get("hookPhase", ""), found.get("message", ""))
 
 
 def _of_failure(failure: Failure) -> Condition:

@@ -77,7 +77,8 @@ async def run(
         watching = asyncio.create_task(watch(objects, loop.wake, watching_ready))
         stopping = asyncio.create_task(ended.wait())
         await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        blind = watching.done() and not ended.is_set()
+        # kopf takes SIGTERM too, and then ends its watches in peace.
+        blind = watching.done() and watching.exception() is not None
         _log.info("ending: %s", "the watches ended" if blind else "told to")
         # The action that is being done is done to its end, and only then another replica may take over.
         loop.stop()

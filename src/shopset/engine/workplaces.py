@@ -1,10 +1,10 @@
 """Connecting a fleet with everything that works on it, for whichever shell."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from shopset.core.fleets import Fleet
 from shopset.core.release.actions import SHOPSET
@@ -51,6 +51,28 @@ def open_workshop(places: Places, tools: Tools) -> Workshop:
 def make_engine(fleet: Fleet, shop: Workshop, delivery: Delivery, gates: GateReader | None, clock: Clock) -> Engine:
     """Put an engine together."""
     return Engine(fleet, shop.remotes, delivery, shop.builder, clock, gates)
+
+
+def make_gates(engine: Engine, hooks: Callable[[str], Iterable[Mapping[str, Any]]], secrets: Path | None) -> GateReader:
+    """Return what reads the gates of an engine's fleet.
+
+    `hooks` returns the PostSync hooks of a ShopSet as Argo CD has them; `secrets` is the folder with a folder for each Secret.
+    """
+    # Imported only where gates are read: a plan of folders must not pay for HTTP.
+    from shopset.gates import Gates, Hook, Target  # noqa: PLC0415
+
+    def targets(tier: str) -> tuple[Target, ...]:
+        fleet = engine.fleet
+        return tuple(Target(each.name, fleet.namespace(each.name), each.spec.cluster) for each in fleet.members(tier))
+
+    return Gates(
+        engine.fleet.platform.spec.monitoring,
+        targets,
+        lambda name: (secrets or Path("/nonexistent")) / name,
+        lambda shopset: tuple(
+            Hook(each.get("name", ""), each.get("hookPhase", ""), each.get("message", "")) for each in hooks(shopset)
+        ),
+    )
 
 
 def credential_environment(folder: Path | None) -> dict[str, str]:

@@ -18,9 +18,7 @@ def obstacle(context: Context, tier: Tier) -> Condition | None:
     """Return why nothing at all may be done on a tier, or None."""
     system, name = context.observed.repositories[Repository.SYSTEM], f"Tier/{tier.name}"
     if system.trouble is not None:
-        return Condition(
-            name, "Ready", system.trouble.reason, f"shopset-system cannot be read: {system.trouble.message}"
-        )
+        return Condition(name, "Ready", system.trouble.reason, system.trouble.message)
     level = context.observed.ledger.levels.get(tier.name, tier.spec.level)
     if level != tier.spec.level:
         message = f"the level of {tier.name} was {level} and cannot become {tier.spec.level}: give the tier a new name instead"
