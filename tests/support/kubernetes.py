@@ -21,6 +21,7 @@ from support.worlds import COPIES, ENVIRONMENT, git
 from testbed.gitserver import REPOSITORIES, make_repositories
 from testbed.kubernetes import kubectl, serves
 from testbed.processes import wait_for
+from testbed.programs import program
 from testbed.records import USERS, Bed
 
 ROOT: Final = Path(__file__).parents[2]
@@ -40,7 +41,9 @@ class Controller:
 
     def __init__(self, world: "KubernetesWorld", name: str, *options: str) -> None:
         self.log = world.folder / f"{name}.log"
-        command = [sys.executable, "-m", "shopset.controller", "run", "--log-format=text", "--log-level=debug"]
+        # It ends with the test's process, however that ends.
+        command = [program("setpriv"), "--pdeathsig", "KILL", "--"]
+        command += [sys.executable, "-m", "shopset.controller", "run", "--log-format=text", "--log-level=debug"]
         command += [f"--kubeconfig={world.bed.kubeconfig}", "--context=management", f"--namespace={world.name}"]
         command += [f"--cache={world.folder / name}", f"--git-credentials={world.credentials}", "--host=127.0.0.1"]
         command += ["--health-port=-1", "--metrics-port=-1", "--webhook-port=-1", "--poll=1", *options]

@@ -92,7 +92,10 @@ def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = ut
     clusters = DirectoryClusters(
         folder, tuple(fleet.clusters), shop.kustomize.build, clock, settings.environment, settings.timeout
     )
-    engine = make_engine(fleet, shop, clusters, AlertsFile(folder / "alerts.yaml"), clock)
+    alerts = AlertsFile(
+        folder / "alerts.yaml", lambda tier: [fleet.namespace(each.name) for each in fleet.members(tier)]
+    )
+    engine = make_engine(fleet, shop, clusters, alerts, clock)
     return Workplace(fleet, engine, shop.remotes, shop.builder, places, clusters)
 
 

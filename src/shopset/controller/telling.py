@@ -42,6 +42,7 @@ class Teller:
                 continue
             for condition in transitions(live, wanted):
                 bad = condition["status"] == "False"
+                _log.info("%s: %s: %s", reference, condition["reason"], condition["message"])
                 self._event(live, condition["reason"], condition["message"] or condition["reason"], warning=bad)
 
     def acted(self, action: AnyAction) -> None:
