@@ -12,12 +12,12 @@ from shopset.directory.clusters import DirectoryClusters
 from support.worlds import World, git
 
 
-@pytest.fixture
 def clusters_of(world: World) -> DirectoryClusters:
     assert world.workplace.clusters is not None
     return world.workplace.clusters
 
 
+@pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path, {"dev": ("failureGrace: 1s",), "beta": ("failureGrace: 1s",), "prod": ("failureGrace: 1s",)})
 

@@ -1,10 +1,12 @@
 """A release on real Kubernetes, real Argo CD and real git: the story of the talk, told by the APIs' own records."""
 
 import json
+from pathlib import Path
 
 from shopset.cli.scaffolding import Copy
 from support.kubernetes import KubernetesWorld
 from support.worlds import git
+from testbed.records import Bed
 
 
 def test_a_release_climbs_tier_by_tier(world: KubernetesWorld) -> None:
@@ -88,6 +90,29 @@ def test_the_fleet_may_change_while_it_runs(world: KubernetesWorld) -> None:
         "its objects are gone",
         lambda: not world.kubectl("get", "deployments", "-n", f"{world.name}-a-1", "-o", "name", cluster="a"),
     )
+
+
+def test_two_fleets_share_an_argo_cd(bed: Bed, tmp_path: Path) -> None:
+    worlds = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        copies = (Copy("c-1", "dev", "staging", "c"),)
+        worlds.append(KubernetesWorld(bed, tmp_path / name, tiers={"dev": ()}, copies=copies))
+    one, other = worlds
+    try:
+        for world in worlds:
+            world.apply()
+            world.start()
+        for world in worlds:
+            world.wait("c-1 is ready", lambda world=world: world.status("shopset", "c-1").get("ready"))  # type: ignore[misc]
+        one.kubectl("delete", "shopset", "c-1", "-n", one.name, "--timeout=60s")
+        assert not one.application("c-1")
+        second = other.release("2")
+        other.wait("the other goes on", lambda: other.verified("dev", second))
+        assert other.controllers[0].log.read_text().count("apply the Application of c-1") == 1
+    finally:
+        for world in worlds:
+            world.close(show=False)
 
 
 def test_what_is_wrong_stops_nothing_that_runs_and_is_told(world: KubernetesWorld) -> None:

@@ -1,7 +1,7 @@
 """Argo CD: what the engine sees of it, and does to it, is its Applications, and nothing else of it is needed."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Self, cast
@@ -33,8 +33,9 @@ def new_store() -> Store:
 class ArgoCd:
     """The port `Delivery` of the engine.
 
-    `clusters` is destination (name or URL) -> Cluster. `watched` is a store that somebody keeps up to date; without one the
-    Applications are listed at each observation. `read_blob` returns a file of the system repository by its id.
+    `clusters` is destination (name or URL) -> Cluster; `system` is the URL of the fleet's system repository, of which
+    `read_blob` returns a file by its id. `watched` is a store that somebody keeps up to date; without one the Applications
+    are listed at each observation.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class ArgoCd:
         client: Client,
         namespace: str,
         clusters: Mapping[str, str],
+        system: str,
         read_blob: Callable[[str], bytes],
         watched: Store | None = None,
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._clusters = clusters
+        self._system = system
         self._read_blob = read_blob
         self._watched = watched
         self._store = new_store() if watched is None else watched
@@ -58,7 +61,8 @@ class ArgoCd:
         """Return the Argo CD of a fleet whose Platform is delivered by it."""
         argocd = fleet.platform.spec.delivery.argocd or ArgoCdSpec()
         places = {place: name for name, cluster in fleet.clusters.items() for place in cluster.destination.values()}
-        return cls(client, argocd.namespace, places, read_blob, watched)
+        system = fleet.platform.spec.repositories.system
+        return cls(client, argocd.namespace, places, system, read_blob, watched)
 
     def observe(self, manifests: Mapping[str, str], /) -> tuple[dict[str, ObservedApplication], dict[str, Trouble]]:
         """Return ShopSet -> Application, and cluster -> why its Applications are not to be seen."""
@@ -69,10 +73,7 @@ class ArgoCd:
                 return {}, dict.fromkeys(self._clusters.values(), Trouble("ArgoCDUnreachable", str(error)))
         applications: dict[str, ObservedApplication] = {}
         troubles: dict[str, Trouble] = {}
-        for live in self._store.all():
-            shopset = live["metadata"].get("labels", {}).get(_SHOPSET)
-            if shopset is None:
-                continue
+        for shopset, live in self._own():
             found = observed(live, shopset, self._cluster_of(live), self._applied(live, manifests.get(shopset)))
             applications[shopset] = found
             unknown = _unknown_cluster(live)
@@ -105,8 +106,8 @@ class ArgoCd:
 
     def hooks(self, shopset: str) -> tuple[Manifest, ...]:
         """Return the PostSync hooks of a ShopSet's last sync, as `status.operationState.syncResult.resources` has them."""
-        for live in self._store.all():
-            if live["metadata"].get("labels", {}).get(_SHOPSET) == shopset:
+        for name, live in self._own():
+            if name == shopset:
                 result = _operation(live).get("syncResult") or {}
                 return tuple(each for each in result.get("resources") or () if each.get("hookType") == "PostSync")
         return ()
@@ -126,6 +127,13 @@ class ArgoCd:
         found = self._store.get(("Application", application))
         if found is not None:
             self._store.remove(found)
+
+    def _own(self) -> Iterator[tuple[str, Manifest]]:
+        """Yield ShopSet and Application of this fleet: another one of the same Argo CD has its own system repository."""
+        for live in self._store.all():
+            shopset = (live["metadata"].get("labels") or {}).get(_SHOPSET)
+            if shopset is not None and live.get("spec", {}).get("source", {}).get("repoURL") == self._system:
+                yield shopset, live
 
     def _cluster_of(self, live: Manifest) -> str:
         destination = live.get("spec", {}).get("destination", {})
