@@ -101,8 +101,8 @@ def _by_hand(world: KubernetesWorld, number: int) -> Callable[[], str]:
         names = [f"{world.name}-{copy.name}" for copy in world.copies]
         world.kubectl(
             *("annotate", "applications.argoproj.io", "-n", "argocd", "--overwrite"),
-            "argocd.argoproj.io/refresh=normal",
             *names,
+            "argocd.argoproj.io/refresh=normal",
         )
         return commit
 
