@@ -212,13 +212,12 @@ def _shopsets(seen: _Seen) -> _View:
 
 
 def _revision_of(seen: _Seen, name: str) -> str:
-    """Return the revision that a ShopSet really runs: of those that were ever pinned, the one with its gitlinks."""
+    """Return the revision that a ShopSet really runs."""
     found = seen.observed.applications.get(name)
     if found is None:
         return "-"
-    links = (found.gitlinks.get("base"), found.gitlinks.get("configuration"))
-    matches = [each for each in seen.observed.ledger.revisions().values() if (each.apps, each.configuration) == links]
-    return matches[-1].short if matches else "-"
+    revision = seen.observed.ledger.running(found.gitlinks)
+    return revision.short if revision else "-"
 
 
 def _clusters(seen: _Seen) -> _View:

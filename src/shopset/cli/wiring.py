@@ -21,7 +21,7 @@ from shopset.directory.documents import Span
 from shopset.directory.fleets import Reading, read_fleet
 from shopset.engine.building import CachingBuilder
 from shopset.engine.engines import Engine
-from shopset.engine.workplaces import Tools, make_engine, make_gates, open_workshop
+from shopset.engine.workplaces import Tools, make_gates, open_workshop
 from shopset.gitops import Remotes
 
 if TYPE_CHECKING:
@@ -74,9 +74,8 @@ def open_workplace(settings: Settings, clock: Callable[[], datetime] = utc_now) 
 
 def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = utc_now) -> Workplace:
     """Connect everything to a fleet. Raises KustomizeMissingError, KubeError."""
-    tools = Tools(
-        settings.cache or _default_cache(fleet), clock, settings.environment, settings.timeout, settings.kustomize
-    )
+    cache = settings.cache or _default_cache(fleet)
+    tools = Tools(cache, settings.environment, settings.timeout, settings.kustomize)
     places = Places.of(fleet.platform, str(settings.fleet.absolute()), settings.kubectl_options)
     shop = open_workshop(places, tools)
     if fleet.platform.spec.delivery.directory is None:
@@ -85,7 +84,7 @@ def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = ut
 
         client = connect_cluster(settings.kubeconfig, settings.context, settings.timeout)
         argocd = ArgoCd.of(client, fleet, shop.remotes.read_blob)
-        engine = make_engine(fleet, shop, argocd, None, clock)
+        engine = Engine(fleet, shop.remotes, argocd, shop.builder, clock)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
         return Workplace(fleet, engine, shop.remotes, shop.builder, places, None)
     folder = Path(places.applications)
@@ -95,17 +94,16 @@ def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = ut
     alerts = AlertsFile(
         folder / "alerts.yaml", lambda tier: [fleet.namespace(each.name) for each in fleet.members(tier)]
     )
-    engine = make_engine(fleet, shop, clusters, alerts, clock)
+    engine = Engine(fleet, shop.remotes, clusters, shop.builder, clock, alerts)
     return Workplace(fleet, engine, shop.remotes, shop.builder, places, clusters)
 
 
 def _read_cluster(settings: Settings) -> Reading:
     from shopset.kube.clients import connect as connect_cluster  # noqa: PLC0415  # a folder must not pay for it
-    from shopset.kube.fleets import Parser, list_manifests  # noqa: PLC0415
+    from shopset.kube.fleets import read_fleet as read_namespace  # noqa: PLC0415
 
     client = connect_cluster(settings.kubeconfig, settings.context, settings.timeout)
-    namespace = settings.namespace or client.namespace
-    return _as_folder(Parser().read(list_manifests(client, namespace)))
+    return _as_folder(read_namespace(client, settings.namespace or client.namespace))
 
 
 def _as_folder(found: "ClusterReading") -> Reading:

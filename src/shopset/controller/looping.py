@@ -23,7 +23,7 @@ from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Condition
 from shopset.core.release.refusals import RequestRefusedError
 from shopset.engine import Engine, Failure, Outcome, Round, TooManyRacesError, Watching, converge, pause_until
-from shopset.engine.workplaces import Tools, Workshop, credential_environment, make_engine, make_gates, open_workshop
+from shopset.engine.workplaces import Tools, credential_environment, make_gates, open_workshop
 from shopset.kube.applications import ArgoCd
 from shopset.kube.clients import KubeError
 from shopset.kube.fleets import Reading
@@ -38,7 +38,7 @@ class _Workplace:
     """What was connected for one Platform; another one is connected anew."""
 
     platform: Platform
-    shop: Workshop
+    argocd: ArgoCd
     engine: Engine
 
 
@@ -130,9 +130,10 @@ class Loop:
         if last is None:
             return self._settings.poll
         self._metrics.rounds.labels("done").inc()
-        _log.debug("a round took %.3f s", (self._clock() - began).total_seconds())
-        self._metrics.show(reading.fleet, last.plan, last.observed, self._clock() - began)
-        self._tell(reading, last)
+        took = self._clock() - began
+        _log.debug("a round took %.3f s", took.total_seconds())
+        self._metrics.show(reading.fleet, last.plan, last.observed, took)
+        self._tell(reading.fleet, reading.controls, last)
         return pause_until(last.plan, self._clock(), timedelta(seconds=self._settings.poll))
 
     def _converge(self, engine: Engine, reading: Reading) -> Round | None:
@@ -178,16 +179,13 @@ class Loop:
             self._metrics.actions.labels(failure.action.kind.value, "failed").inc()
             _log.warning("%s: %s", failure.action.what, failure.error)
 
-    def _tell(self, reading: Reading, last: Round) -> None:
-        fleet = reading.fleet
-        if fleet is None:
-            return
+    def _tell(self, fleet: Fleet, controls: tuple[Control, ...], last: Round) -> None:
         rendered = {name for head in last.observed.tiers.values() for name in head.overlays}
         needed = frozenset(rendered | last.observed.applications.keys())
         self._teller.finalize(frozenset(fleet.shopsets), needed)
         failed = [_of_failure(each) for each in last.outcome.failures]
         self._teller.tell(statuses(fleet, last.plan, last.observed, failed))
-        self._teller.tell(self._of_controls(reading.controls, last.observed))
+        self._teller.tell(self._of_controls(controls, last.observed))
 
     def _of_controls(
         self, controls: tuple[Control, ...], observed: Observed
@@ -201,10 +199,9 @@ class Loop:
     def _engine(self, fleet: Fleet) -> Engine:
         if self._workplace is None or self._workplace.platform is not fleet.platform:
             self._workplace = self._connect(fleet)
-        engine, shop = self._workplace.engine, self._workplace.shop
-        engine.fleet = fleet
-        engine.delivery = ArgoCd.of(self._objects.client, fleet, shop.remotes.read_blob, self._objects.applications)
-        return engine
+        self._workplace.engine.fleet = fleet
+        self._workplace.argocd.follow(fleet)
+        return self._workplace.engine
 
     def _connect(self, fleet: Fleet) -> _Workplace:
         if fleet.platform.spec.delivery.argocd is None:
@@ -214,12 +211,12 @@ class Loop:
             raise KubeError(message)
         settings = self._settings
         environment = {**os.environ, **credential_environment(settings.git_credentials)}
-        tools = Tools(settings.cache, self._clock, environment, settings.timeout, settings.kustomize)
+        tools = Tools(settings.cache, environment, settings.timeout, settings.kustomize)
         shop = open_workshop(Places.of(fleet.platform, ""), tools)
-        delivery = ArgoCd.of(self._objects.client, fleet, shop.remotes.read_blob, self._objects.applications)
-        engine = make_engine(fleet, shop, delivery, None, self._clock)
-        engine.gates = make_gates(engine, delivery.hooks, settings.secrets)
-        return _Workplace(fleet.platform, shop, engine)
+        argocd = ArgoCd.of(self._objects.client, fleet, shop.remotes.read_blob, self._objects.applications)
+        engine = Engine(fleet, shop.remotes, argocd, shop.builder, self._clock)
+        engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
+        return _Workplace(fleet.platform, argocd, engine)
 
 
 def _uid(control: Control | None) -> str:

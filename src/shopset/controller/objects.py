@@ -1,7 +1,7 @@
 """The objects that the controller works on: the fleet's and Argo CD's, as they were seen last."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from lightkube import Client
 
@@ -27,9 +27,18 @@ class Objects:
     @property
     def argocd_namespace(self) -> str:
         """The namespace of Argo CD, as the Platform says."""
-        platform = next((each for each in self.fleet.all() if each["kind"] == Platform.__name__), {})
-        delivery: Mapping[str, Mapping[str, str]] = platform.get("spec", {}).get("delivery", {})
+        delivery: Mapping[str, Mapping[str, str]] = self._platform.get("delivery", {})
         return (delivery.get("argocd") or {}).get("namespace") or _ARGOCD
+
+    @property
+    def repositories(self) -> Mapping[str, str]:
+        """The URLs of the three repositories, as the Platform says; none where there is no Platform."""
+        return dict(self._platform.get("repositories", {}))
+
+    @property
+    def _platform(self) -> Mapping[str, Any]:
+        """The spec of the Platform; an empty one where there is none."""
+        return next((each["spec"] for each in self.fleet.all() if each["kind"] == Platform.__name__), {})
 
     def list_all(self) -> None:
         """Read everything anew. Raises KubeError."""

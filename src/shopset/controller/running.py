@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,6 @@ from typing import Final
 
 from lightkube import Client
 
-from shopset.api import Platform
 from shopset.controller.looping import Loop
 from shopset.controller.metrics import Metrics
 from shopset.controller.objects import Objects
@@ -71,7 +69,7 @@ async def run(
         )
         await serve_metrics(stack, ports, metrics.registry)
         if webhook_secret is not None:
-            await serve_webhook(stack, ports, webhook_secret, lambda: _repositories(objects), loop.wake)
+            await serve_webhook(stack, ports, webhook_secret, lambda: objects.repositories, loop.wake)
         for thread in threads:
             thread.start()
         watching = asyncio.create_task(watch(objects, loop.wake, watching_ready))
@@ -109,10 +107,3 @@ async def _list_first(objects: Objects, ended: asyncio.Event) -> None:
 
 def _led(held: bool) -> None:  # the shape that a Lease calls
     _log.info("this replica %s", "leads" if held else "does not lead")
-
-
-def _repositories(objects: Objects) -> Mapping[str, str]:
-    for manifest in objects.fleet.all():
-        if manifest["kind"] == Platform.__name__:
-            return dict(manifest["spec"]["repositories"])
-    return {}

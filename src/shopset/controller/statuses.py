@@ -1,6 +1,6 @@
 """What the status of every object says, from the fleet, the plan and what was observed. Pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -61,11 +61,11 @@ def control_status(control: Control, observed: Observed, refusal: str) -> Status
 
 class _View:
     def __init__(self, fleet: Fleet, plan: Plan, observed: Observed, told: Mapping[str, list[Condition]]) -> None:
-        self._fleet = fleet
         self._plan = plan
         self._observed = observed
         self._told = told
-        self._revisions = {(each.apps, each.configuration): each.short for each in observed.ledger.revisions().values()}
+        self._on_cluster = Counter(each.spec.cluster for each in fleet.shopsets.values())
+        self._of_configuration = Counter(each.spec.configuration for each in fleet.shopsets.values())
 
     def platform(self, platform: Platform) -> Status:
         troubles = [
@@ -101,19 +101,15 @@ class _View:
             waits = f"it has no Application yet; its tier {shopset.spec.tier} is {self._phase(shopset)}"
             ready = _condition("Ready", "False", "NotDelivered", waits)
             return {"ready": False, "conditions": [_ACCEPTED, *self._others(shopset, ready)]}
-        at_pin = head is not None and (found.overlay, found.gitlinks) == (
-            head.overlays.get(shopset.name),
-            head.gitlinks,
-        )
         ready = _condition("Ready", "True", "AsExpected", "it runs what its tier has pinned")
         if found.health != "Healthy":
             ready = _condition("Ready", "False", found.health, found.message or f"Argo CD says {found.health}")
-        elif found.sync != "Synced" or not at_pin:
+        elif found.sync != "Synced" or head is None or not found.is_at(head):
             message = f"{found.sync}, and not at the pin of its tier yet; {found.message}".removesuffix("; ")
             ready = _condition("Ready", "False", "NotAtPin", message)
-        links = (found.gitlinks.get("base", ""), found.gitlinks.get("configuration", ""))
+        revision = self._observed.ledger.running(found.gitlinks)
         return {
-            "revision": self._revisions.get(links, ""),
+            "revision": revision.short if revision else "",
             "sync": found.sync,
             "health": found.health,
             "ready": ready["status"] == "True",
@@ -123,13 +119,12 @@ class _View:
     def cluster(self, cluster: Cluster) -> Status:
         record = self._observed.ledger.clusters.get(cluster.name)
         state = record.state if record else "Reachable"
-        number = sum(each.spec.cluster == cluster.name for each in self._fleet.shopsets.values())
+        number = self._on_cluster[cluster.name]
         usual = _condition("Observed", "True", "AsExpected", "its Applications are seen")
         return {"state": state, "shopsets": number, "conditions": [_ACCEPTED, *self._others(cluster, usual)]}
 
     def configuration(self, configuration: Configuration) -> Status:
-        number = sum(each.spec.configuration == configuration.name for each in self._fleet.shopsets.values())
-        return {"shopsets": number, "conditions": [_ACCEPTED]}
+        return {"shopsets": self._of_configuration[configuration.name], "conditions": [_ACCEPTED]}
 
     def _phase(self, shopset: ShopSet) -> str:
         return self._plan.outlooks[shopset.spec.tier].progress.phase.value

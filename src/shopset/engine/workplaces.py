@@ -2,20 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from shopset.core.fleets import Fleet
 from shopset.core.release.actions import SHOPSET
 from shopset.core.release.commands import Places
 from shopset.engine.building import CachingBuilder
 from shopset.engine.engines import Engine
-from shopset.engine.ports import Delivery, GateReader
+from shopset.engine.ports import GateReader
 from shopset.gitops import Remotes
 from shopset.manifests import Kustomize, find_kustomize
-
-Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True)
@@ -23,7 +19,6 @@ class Tools:
     """What all parts of a workplace share. `environment` is what git and kustomize run with; `timeout` is in seconds."""
 
     cache: Path
-    clock: Clock
     environment: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 60
     kustomize: str | None = None
@@ -46,11 +41,6 @@ def open_workshop(places: Places, tools: Tools) -> Workshop:
         places.urls, tools.cache / "git", committer=SHOPSET, environment=tools.environment, timeout=tools.timeout
     )
     return Workshop(remotes, CachingBuilder(remotes, kustomize, tools.cache / "builds"), kustomize)
-
-
-def make_engine(fleet: Fleet, shop: Workshop, delivery: Delivery, gates: GateReader | None, clock: Clock) -> Engine:
-    """Put an engine together."""
-    return Engine(fleet, shop.remotes, delivery, shop.builder, clock, gates)
 
 
 def make_gates(engine: Engine, hooks: Callable[[str], Iterable[Mapping[str, Any]]], secrets: Path | None) -> GateReader:

@@ -33,23 +33,21 @@ def new_store() -> Store:
 class ArgoCd:
     """The port `Delivery` of the engine.
 
-    `clusters` is destination (name or URL) -> Cluster; `system` is the URL of the fleet's system repository, of which
-    `read_blob` returns a file by its id. `watched` is a store that somebody keeps up to date; without one the Applications
-    are listed at each observation.
+    `system` is the URL of the fleet's system repository, of which `read_blob` returns a file by its id. `watched` is a
+    store that somebody keeps up to date; without one the Applications are listed at each observation.
     """
 
     def __init__(
         self,
         client: Client,
         namespace: str,
-        clusters: Mapping[str, str],
         system: str,
         read_blob: Callable[[str], bytes],
         watched: Store | None = None,
     ) -> None:
         self._client = client
         self._namespace = namespace
-        self._clusters = clusters
+        self._clusters: Mapping[str, str] = {}
         self._system = system
         self._read_blob = read_blob
         self._watched = watched
@@ -60,9 +58,14 @@ class ArgoCd:
     def of(cls, client: Client, fleet: Fleet, read_blob: Callable[[str], bytes], watched: Store | None = None) -> Self:
         """Return the Argo CD of a fleet whose Platform is delivered by it."""
         argocd = fleet.platform.spec.delivery.argocd or ArgoCdSpec()
-        places = {place: name for name, cluster in fleet.clusters.items() for place in cluster.destination.values()}
-        system = fleet.platform.spec.repositories.system
-        return cls(client, argocd.namespace, places, system, read_blob, watched)
+        made = cls(client, argocd.namespace, fleet.platform.spec.repositories.system, read_blob, watched)
+        made.follow(fleet)
+        return made
+
+    def follow(self, fleet: Fleet) -> None:
+        """Take the clusters of a fleet that changed, of the same Platform."""
+        clusters = fleet.clusters.items()
+        self._clusters = {place: name for name, cluster in clusters for place in cluster.destination.values()}
 
     def observe(self, manifests: Mapping[str, str], /) -> tuple[dict[str, ObservedApplication], dict[str, Trouble]]:
         """Return ShopSet -> Application, and cluster -> why its Applications are not to be seen."""

@@ -24,7 +24,6 @@ class Reading:
     """None where there is a problem that is an error."""
     resources: tuple[Resource, ...]
     """All but those that are being deleted and those that cannot be read."""
-    deleting: tuple[Resource, ...]
     problems: tuple[Problem, ...]
 
     @property
@@ -43,7 +42,6 @@ class Parser:
     def read(self, manifests: Iterable[Manifest]) -> Reading:
         """Read the objects of one namespace. Never raises: what cannot be read is a problem."""
         resources: list[Resource] = []
-        deleting: list[Resource] = []
         problems: list[Problem] = []
         known = self._known
         self._known = {}
@@ -55,14 +53,10 @@ class Parser:
                 problems.append(found)
                 continue
             self._known[key] = found
-            (deleting if metadata.get("deletionTimestamp") else resources).append(found)
+            if not metadata.get("deletionTimestamp"):
+                resources.append(found)
         assembly = assemble(resource for resource in resources if not isinstance(resource, _CONTROLS))
-        return Reading(
-            None if problems else assembly.fleet,
-            tuple(resources),
-            tuple(deleting),
-            (*problems, *assembly.problems),
-        )
+        return Reading(None if problems else assembly.fleet, tuple(resources), (*problems, *assembly.problems))
 
 
 def list_manifests(client: Client, namespace: str, kinds: Iterable[str] = FLEET_KINDS) -> Iterator[Manifest]:

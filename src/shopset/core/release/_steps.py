@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from shopset.api import Tier
 from shopset.core.release._commits import ledger_commit, pin_write, tier_commit, trailers
@@ -14,6 +14,7 @@ from shopset.core.release.actions import (
     ApplyApplication,
     DeleteApplication,
     Identity,
+    OnApplication,
     PushCommits,
     PushRefs,
     RefreshApplication,
@@ -30,6 +31,7 @@ from shopset.core.release.revisions import SHORT, Revision, blob_id
 from shopset.core.release.sources import SOURCES, commit_of, fast_forwards, repository_name
 from shopset.core.release.trees import Delta, application_path, overlay_path, tier_delta
 
+_OnApplication = TypeVar("_OnApplication", bound=OnApplication)
 _PATIENCE: Final = timedelta(seconds=15)
 """How long what Argo CD was asked for may take until it is asked again."""
 _PREPARED_DESPITE = {"NotHeld", "NotFrozen", "Settled"}
@@ -217,19 +219,11 @@ def nudge(context: Context, tier: Tier, phase: Phase) -> Iterator[AnyAction]:
         found = context.observed.applications.get(name)
         if found is None or found.deleting or found.operating or found.looked_at is None or name not in head.overlays:
             continue
-        if (found.overlay, found.gitlinks) != (head.overlays[name], head.gitlinks):
+        if not found.is_at(head):
             yield from _refresh(context, tier, found, pin.at)
         elif found.sync_error and _may_sync_again(context, found, pin.at, phase):
-            yield SyncApplication(
-                kind=ActionKind.SYNC,
-                tier=tier.name,
-                what=f"sync {name} once more",
-                why=(f"its last sync failed for good: {found.sync_error}",),
-                at=context.now,
-                shopset=name,
-                cluster=found.cluster,
-                application=found.name,
-            )
+            why = f"its last sync failed for good: {found.sync_error}"
+            yield _on(SyncApplication, ActionKind.SYNC, context, found, f"sync {name} once more", why, tier.name)
 
 
 def _refresh(context: Context, tier: Tier, found: ObservedApplication, pinned_at: datetime) -> Iterator[AnyAction]:
@@ -237,16 +231,9 @@ def _refresh(context: Context, tier: Tier, found: ObservedApplication, pinned_at
         return
     if found.looked_at > pinned_at and context.now < context.wake(found.looked_at + _PATIENCE):
         return
-    yield RefreshApplication(
-        kind=ActionKind.REFRESH,
-        tier=tier.name,
-        what=f"ask Argo CD to look at {found.shopset}",
-        why=(f"it has not seen what {context.fleet.branch(tier.name)} holds for it, and polls only now and then",),
-        at=context.now,
-        shopset=found.shopset,
-        cluster=found.cluster,
-        application=found.name,
-    )
+    what = f"ask Argo CD to look at {found.shopset}"
+    why = f"it has not seen what {context.fleet.branch(tier.name)} holds for it, and polls only now and then"
+    yield _on(RefreshApplication, ActionKind.REFRESH, context, found, what, why, tier.name)
 
 
 def _may_sync_again(context: Context, found: ObservedApplication, pinned_at: datetime, phase: Phase) -> bool:
@@ -257,9 +244,24 @@ def _may_sync_again(context: Context, found: ObservedApplication, pinned_at: dat
 
 
 def _delete(context: Context, found: ObservedApplication, why: str) -> DeleteApplication:
-    return DeleteApplication(
-        kind=ActionKind.DELETE,
-        what=f"delete the Application of {found.shopset} on cluster {found.cluster}",
+    what = f"delete the Application of {found.shopset} on cluster {found.cluster}"
+    return _on(DeleteApplication, ActionKind.DELETE, context, found, what, why)
+
+
+def _on(
+    action: type[_OnApplication],
+    kind: ActionKind,
+    context: Context,
+    found: ObservedApplication,
+    what: str,
+    why: str,
+    tier: str | None = None,
+) -> _OnApplication:
+    """Return an action on an Application that was seen."""
+    return action(
+        kind=kind,
+        tier=tier,
+        what=what,
         why=(why,),
         at=context.now,
         shopset=found.shopset,

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, TypeVar
 
 import yaml
@@ -57,6 +58,14 @@ class Ledger:
     def revisions(self) -> dict[str, Revision]:
         """Every revision that was ever pinned anywhere, by id."""
         return {pin.revision: pin.content for pins in self.pins.values() for pin in pins}
+
+    def running(self, gitlinks: Mapping[str, str]) -> Revision | None:
+        """The revision, of those that were ever pinned, with these gitlinks (`base` and `configuration`)."""
+        return self._by_gitlinks.get((gitlinks.get("base", ""), gitlinks.get("configuration", "")))
+
+    @cached_property
+    def _by_gitlinks(self) -> dict[tuple[str, str], Revision]:
+        return {(each.apps, each.configuration): each for each in self.revisions().values()}
 
 
 def read_ledger(files: Mapping[str, bytes]) -> Ledger:

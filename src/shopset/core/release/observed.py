@@ -101,6 +101,10 @@ class ObservedApplication:
     deleting: bool = False
     """Whether it is being deleted."""
 
+    def is_at(self, head: ObservedTier) -> bool:
+        """Whether the commit that it looks at holds what a tier's head holds for it: maybe another commit."""
+        return self.overlay == head.overlays.get(self.shopset) and self.gitlinks == head.gitlinks
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class IsAncestor:

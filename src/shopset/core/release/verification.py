@@ -123,9 +123,8 @@ class _Judge:
         return self.context.observed.applications.get(name)
 
     def _at_pin(self, name: str) -> bool:
-        """Whether the commit that the Application looks at holds what the pin holds for it: maybe another commit."""
-        found, head = self._application(name), self.attempt.head
-        return found is not None and found.gitlinks == head.gitlinks and found.overlay == head.overlays[name]
+        found = self._application(name)
+        return found is not None and found.is_at(self.attempt.head)
 
     def _runs_pin(self, name: str) -> bool:
         found = self._application(name)
