@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,24 +51,24 @@ def serves(folder: Path, *kinds: str) -> bool:
     return True
 
 
-def start_clusters(folder: Path, processes: Processes) -> dict[str, str]:
-    """Start etcd and the API servers. Returns cluster -> URL; the kubeconfig is written."""
-    client, peer, *ports = free_ports(2 + len(CLUSTERS))
+def start_clusters(folder: Path, processes: Processes, names: Sequence[str] = CLUSTERS) -> dict[str, str]:
+    """Start etcd and API servers. Returns cluster -> URL; the kubeconfig is written."""
+    client, peer, *ports = free_ports(2 + len(names))
     etcd = f"http://127.0.0.1:{client}"
     processes.start(_etcd(folder, etcd, f"http://127.0.0.1:{peer}"))
     _make_keys(folder)
     # API servers give up where etcd is not there.
     wait_for("etcd", lambda: answers(f"{etcd}/health"), lambda: processes.check("etcd"))
-    servers = {name: f"https://127.0.0.1:{port}" for name, port in zip(CLUSTERS, ports, strict=True)}
-    for number, name in enumerate(CLUSTERS):
+    servers = {name: f"https://127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}
+    for number, name in enumerate(names):
         processes.start(_api_server(folder, name, ports[number], etcd, f"10.{number + 1}.0.0/16"))
-    authorities = {name: folder / name / "apiserver.crt" for name in CLUSTERS}
+    authorities = {name: folder / name / "apiserver.crt" for name in names}
     for name, path in authorities.items():
         wait_for(f"the certificate of {name}", path.exists, lambda name=name: processes.check(f"{name}-apiserver"))  # type: ignore[misc]
     write(folder / "kubeconfig", kubeconfig(servers, authorities, TOKEN))
-    for name in CLUSTERS:
+    for name in names:
         write(folder / name / "kubeconfig", kubeconfig({name: servers[name]}, authorities, TOKEN))
-    for name in CLUSTERS:
+    for name in names:
         wait_for(f"the API server of {name}", lambda name=name: _is_ready(folder, name))  # type: ignore[misc]
     return servers
 

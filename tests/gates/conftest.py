@@ -48,3 +48,14 @@ def respond(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **h
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
     handler.wfile.write(body)
+
+
+def flood(handler: BaseHTTPRequestHandler) -> None:
+    """Answer a request without end."""
+    handler.send_response(200)
+    handler.end_headers()
+    try:
+        while True:
+            handler.wfile.write(b" " * 1_000_000)
+    except OSError:
+        handler.close_connection = True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gates.conftest import Serve, respond
+from gates.conftest import Serve, flood, respond
 from shopset.api import Gate
 from shopset.core.release.observed import GateReading
 from shopset.gates import Gates, Target
@@ -78,15 +78,6 @@ def test_one_failure_is_asked_again(serve: Serve) -> None:
 
 
 def test_what_it_answers_with_is_not_read(serve: Serve) -> None:
-    def flood(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
-        try:
-            while True:
-                handler.wfile.write(b" " * 1_000_000)
-        except OSError:
-            handler.close_connection = True
-
     assert read(serve(flood)).result == "Pass"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gates.conftest import Serve, respond
+from gates.conftest import Serve, flood, respond
 from gates.histories import Recorded, history, yesterday
 from shopset.api import Gate
 from shopset.api.platforms import Monitoring
@@ -106,15 +106,6 @@ def test_an_answer_that_drips_is_cut_off(serve: Serve) -> None:
 
 
 def test_an_answer_without_end_is_cut_off(serve: Serve) -> None:
-    def flood(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
-        try:
-            while True:
-                handler.wfile.write(b" " * 1_000_000)
-        except OSError:
-            handler.close_connection = True
-
     assert read(serve(flood), timeout="60s").evidence == "Prometheus answers with more than 33554432 bytes"
 
 

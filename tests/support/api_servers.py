@@ -6,13 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from testbed.processes import Part, Processes, answers, wait_for
-from testbed.programs import free_ports, program
+from testbed.kubernetes import start_clusters
+from testbed.processes import Processes, wait_for
+from testbed.programs import program
 
 CONTEXT = "alpha"
-_TOKEN = "admin-token"
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,9 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
 
 
 def _start(folder: Path, processes: Processes) -> ApiServer:
-    client, peer, port = free_ports(3)
-    etcd = f"http://127.0.0.1:{client}"
-    processes.start(Part("etcd", _etcd(folder, etcd, f"http://127.0.0.1:{peer}")))
-    wait_for("etcd", lambda: answers(f"{etcd}/health"), lambda: processes.check("etcd"))
-    processes.start(Part("apiserver", _apiserver(folder, port, etcd)))
-    (folder / "kubeconfig").write_text(yaml.safe_dump(_kubeconfig(f"https://127.0.0.1:{port}")))
-    server = ApiServer(folder / "kubeconfig", processes.pids["apiserver"])
-    wait_for("the API server", lambda: _is_ready(server), lambda: processes.check("apiserver"))
+    start_clusters(folder, processes, [CONTEXT])
+    server = ApiServer(folder / "kubeconfig", processes.pids[f"{CONTEXT}-apiserver"])
+    wait_for("the namespace default", lambda: _is_ready(server))
     return server
 
 
@@ -57,44 +50,3 @@ def _is_ready(server: ApiServer) -> bool:
         return server.kubectl("get", "namespace", "default", "--output=name") == "namespace/default\n"
     except AssertionError:
         return False
-
-
-def _etcd(folder: Path, client: str, peer: str) -> list[str]:
-    urls = [f"--listen-client-urls={client}", f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}"]
-    cluster = [f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}"]
-    return ["etcd", f"--data-dir={folder / 'etcd'}", *urls, *cluster, "--unsafe-no-fsync"]
-
-
-def _apiserver(folder: Path, port: int, etcd: str) -> list[str]:
-    key = folder / "service-accounts.key"
-    subprocess.run([program("openssl"), "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-    public = [program("openssl"), "rsa", "-in", str(key), "-pubout", "-out", f"{key}.pub"]
-    subprocess.run(public, check=True, capture_output=True)
-    (folder / "tokens.csv").write_text(f'{_TOKEN},admin,admin,"system:masters"\n')
-    return [
-        "kube-apiserver",
-        f"--etcd-servers={etcd}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
-        f"--secure-port={port}",
-        f"--cert-dir={folder / 'certificates'}",
-        f"--token-auth-file={folder / 'tokens.csv'}",
-        "--authorization-mode=RBAC",
-        f"--service-account-key-file={key}.pub",
-        f"--service-account-signing-key-file={key}",
-        "--service-account-issuer=https://test.example.com",
-        "--disable-admission-plugins=ServiceAccount",
-        "--endpoint-reconciler-type=none",
-        "--service-cluster-ip-range=10.9.0.0/16",
-    ]
-
-
-def _kubeconfig(server: str) -> dict[str, object]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": CONTEXT,
-        "contexts": [{"name": CONTEXT, "context": {"cluster": "it", "user": "admin"}}],
-        "clusters": [{"name": "it", "cluster": {"server": server, "insecure-skip-tls-verify": True}}],
-        "users": [{"name": "admin", "user": {"token": _TOKEN}}],
-    }

@@ -13,8 +13,9 @@ import pytest
 
 from shopset.api import KINDS
 from shopset.kube.definitions import definitions
-from testbed.processes import Part, Processes, answers, wait_for
-from testbed.programs import free_ports, program
+from testbed.kubernetes import TOKEN, start_clusters
+from testbed.processes import Processes, wait_for
+from testbed.programs import program
 from testbed.records import kubeconfig
 
 ROOT = Path(__file__).parents[3]
@@ -74,66 +75,17 @@ def _lags(server: ApiServer, kind: str) -> bool:
 
 
 def _start(folder: Path, processes: Processes) -> ApiServer:
-    client, peer, port = free_ports(3)
-    etcd, peers, key = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}", folder / "key"
-    urls = {"listen-client": etcd, "advertise-client": etcd, "listen-peer": peers, "initial-advertise-peer": peers}
-    options = [f"--{name}-urls={url}" for name, url in urls.items()]
-    processes.start(
-        Part(
-            "etcd",
-            [
-                "etcd",
-                f"--data-dir={folder / 'etcd'}",
-                *options,
-                f"--initial-cluster=default={peers}",
-                "--unsafe-no-fsync",
-            ],
-        )
-    )
-    wait_for("etcd", lambda: answers(f"{etcd}/health"), lambda: processes.check("etcd"))
-    subprocess.run([program("openssl"), "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-    public = [program("openssl"), "rsa", "-in", str(key), "-pubout", "-out", f"{key}.pub"]
-    subprocess.run(public, check=True, capture_output=True)
-    groups = {"admin": ',"system:masters"'}
-    tokens = "".join(f"{user}-token,{user},{user}{groups.get(user, '')}\n" for user in USERS)
-    (folder / "tokens.csv").write_text(tokens)
-    processes.start(Part("kube-apiserver", ["kube-apiserver", *_api_server_options(folder, etcd, port, key)]))
-    certificate = folder / "certificates" / "apiserver.crt"
-    wait_for("the certificate", certificate.exists, lambda: processes.check("kube-apiserver"))
+    url = start_clusters(folder, processes, ["test"])["test"]
+    certificate = folder / "test" / "apiserver.crt"
     for user in USERS:
-        config = kubeconfig({"test": f"https://127.0.0.1:{port}"}, {"test": certificate}, f"{user}-token")
-        (folder / f"{user}.kubeconfig").write_text(config)
-    server = ApiServer(folder, _client(port, certificate))
-    wait_for(
-        "the API server",
-        lambda: server.kubectl("get", "--raw", "/readyz").stdout == "ok",
-        lambda: processes.check("kube-apiserver"),
-    )
-    return server
+        (folder / f"{user}.kubeconfig").write_text(kubeconfig({"test": url}, {"test": certificate}, f"{user}-token"))
+    return ApiServer(folder, _client(url, certificate))
 
 
-def _client(port: int, certificate: Path) -> httpx2.Client:
+def _client(url: str, certificate: Path) -> httpx2.Client:
     return httpx2.Client(
-        base_url=f"https://127.0.0.1:{port}",
-        headers={"Authorization": "Bearer admin-token"},
+        base_url=url,
+        headers={"Authorization": f"Bearer {TOKEN}"},
         verify=ssl.create_default_context(cafile=str(certificate)),
         timeout=30,
     )
-
-
-def _api_server_options(folder: Path, etcd: str, port: int, key: Path) -> list[str]:
-    return [
-        f"--etcd-servers={etcd}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
-        f"--secure-port={port}",
-        f"--cert-dir={folder / 'certificates'}",
-        f"--token-auth-file={folder / 'tokens.csv'}",
-        "--authorization-mode=Node,RBAC",
-        f"--service-account-key-file={key}.pub",
-        f"--service-account-signing-key-file={key}",
-        "--service-account-issuer=https://test.example.com",
-        "--disable-admission-plugins=ServiceAccount",
-        "--endpoint-reconciler-type=none",
-        "--service-cluster-ip-range=10.9.0.0/16",
-    ]
