@@ -11,9 +11,14 @@ from testbed.records import Bed
 
 
 @pytest.fixture(scope="session")
-def bed() -> Bed:
+def home() -> Path:
+    """The folder of the run's bed, which all processes of the run share."""
+    return Path(os.environ["SHOPSET_TEST_BED"])
+
+
+@pytest.fixture(scope="session")
+def started_bed(home: Path) -> Bed:
     """The bed of this run: started by whoever comes first, and ended with the run (see tests/conftest.py)."""
-    home = Path(os.environ["SHOPSET_TEST_BED"])
     whole_run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -25,11 +30,19 @@ def bed() -> Bed:
 
 
 @pytest.fixture
+def bed(home: Path, started_bed: Bed, request: pytest.FixtureRequest) -> Iterator[Bed]:
+    """The bed, which a test shares with others; one that takes a part away has it alone."""
+    alone = request.node.get_closest_marker("takes_a_part_away") is not None
+    with (home / "use").open("w") as use:
+        fcntl.flock(use, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield started_bed
+
+
+@pytest.fixture
 def world(bed: Bed, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[KubernetesWorld]:
     """A fleet of its own on the bed: a namespace, three repositories, and no controller yet."""
     made = KubernetesWorld(bed, tmp_path)
     try:
         yield made
     finally:
-        failed = request.session.testsfailed
-        made.close(show=bool(failed))
+        made.close(show=bool(request.session.testsfailed))

@@ -64,6 +64,7 @@ def test_a_controller_that_is_killed_after_an_action_is_followed_by_another(smal
     check_ledger(small)
 
 
+@pytest.mark.takes_a_part_away
 @pytest.mark.parametrize(
     "part", ["nginx", "argocd-repo-server", "argocd-application-controller", "redis", "a-apiserver"]
 )
@@ -83,6 +84,7 @@ def test_a_part_that_hangs_for_a_while(small: KubernetesWorld, part: str) -> Non
     check_ledger(small)
 
 
+@pytest.mark.takes_a_part_away
 def test_the_management_api_server_is_killed(small: KubernetesWorld) -> None:
     small.start()
     first = small.head("apps")
