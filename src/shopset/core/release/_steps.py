@@ -33,7 +33,7 @@ from shopset.core.release.trees import Delta, application_path, overlay_path, ti
 
 _OnApplication = TypeVar("_OnApplication", bound=OnApplication)
 _PATIENCE: Final = timedelta(seconds=15)
-"""How long what Argo CD was asked for may take until it is asked again."""
+"""How long what Argo CD was asked for may take, at most, until it is asked again."""
 _PREPARED_DESPITE = {"NotHeld", "NotFrozen", "Settled"}
 """Rules that keep a revision out of a tier for a time, but not its branches from being fast-forwarded."""
 
@@ -210,8 +210,11 @@ def prune(context: Context) -> Iterator[AnyAction]:
             yield _delete(context, applications[name], f"the fleet has no ShopSet {name} any more")
 
 
-def nudge(context: Context, tier: Tier, phase: Phase) -> Iterator[AnyAction]:
-    """Ask Argo CD to look at what it has not seen yet, and to sync once more what failed for good before the pin."""
+def nudge(context: Context, tier: Tier, phase: Phase, *, pinning: bool) -> Iterator[AnyAction]:
+    """Ask Argo CD to look at what it has not seen yet, and to sync once more what failed for good before the pin.
+
+    Nobody has seen what is pinned by the same plan: it is asked for right after the push, which saves another round.
+    """
     head, pin = context.head(tier), context.observed.ledger.pinned(tier.name)
     if head is None or pin is None:
         return
@@ -219,21 +222,32 @@ def nudge(context: Context, tier: Tier, phase: Phase) -> Iterator[AnyAction]:
         found = context.observed.applications.get(name)
         if found is None or found.deleting or found.operating or found.looked_at is None or name not in head.overlays:
             continue
-        if not found.is_at(head):
-            yield from _refresh(context, tier, found, pin.at)
+        if pinning:
+            yield _refresh(context, tier, found)
+        elif not found.is_at(head):
+            if _is_due(context, found, pin.at):
+                yield _refresh(context, tier, found)
         elif found.sync_error and _may_sync_again(context, found, pin.at, phase):
             why = f"its last sync failed for good: {found.sync_error}"
             yield _on(SyncApplication, ActionKind.SYNC, context, found, f"sync {name} once more", why, tier.name)
 
 
-def _refresh(context: Context, tier: Tier, found: ObservedApplication, pinned_at: datetime) -> Iterator[AnyAction]:
-    if found.refreshing or found.looked_at is None:
-        return
-    if found.looked_at > pinned_at and context.now < context.wake(found.looked_at + _PATIENCE):
-        return
+def _refresh(context: Context, tier: Tier, found: ObservedApplication) -> RefreshApplication:
     what = f"ask Argo CD to look at {found.shopset}"
     why = f"it has not seen what {context.fleet.branch(tier.name)} holds for it, and polls only now and then"
-    yield _on(RefreshApplication, ActionKind.REFRESH, context, found, what, why, tier.name)
+    return _on(RefreshApplication, ActionKind.REFRESH, context, found, what, why, tier.name)
+
+
+def _is_due(context: Context, found: ObservedApplication, pinned_at: datetime) -> bool:
+    """Whether Argo CD is to be asked: at once where it last looked before the pin, and then in pauses that double.
+
+    It may have looked after the plan was made and still before the push, and it forgets a request that comes while it is
+    at the one before (argo-cd#28392).
+    """
+    if found.refreshing or found.looked_at is None:
+        return False
+    pause = min(found.looked_at - pinned_at, _PATIENCE)
+    return context.now >= context.wake(found.looked_at + pause)
 
 
 def _may_sync_again(context: Context, found: ObservedApplication, pinned_at: datetime, phase: Phase) -> bool:

@@ -94,7 +94,9 @@ def _actions(context: Context, found: _Round) -> Iterator[AnyAction]:
             yield from _enter(context, tier, found.candidates[tier.name], found.outlooks[tier.name])
     yield from chain.from_iterable(_steps.deliver(context, tier) for tier in context.fleet.tiers)
     for tier in workable:
-        yield from _steps.nudge(context, tier, found.outlooks[tier.name].progress.phase)
+        yield from _steps.nudge(
+            context, tier, found.outlooks[tier.name].progress.phase, pinning=tier.name in pinning - decided
+        )
     yield from _steps.prune(context)
 
 
