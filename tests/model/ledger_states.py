@@ -14,7 +14,7 @@ from model.verdicts import Rule, Violation
 Record = dict[str, Any]
 _FORMS: Mapping[str, str] = {
     "pins": "revision! apps! configuration! renderer! kind! previous skipped at! by! reason!",
-    "verified": "revision! pin! at! by! healthySince! bake shopsets absent gates images note",
+    "verified": "revision! pin! at! by! healthySince! bake shopsets absent gates images imageIds note",
     "rejected": "revision! pin! at! by! reason! message!",
     "approvals": "revision! at! by! reason! adopt bake expedite",
     "holds": "tier! since! by! reason! lifted",

@@ -27,6 +27,7 @@ from shopset.core.release.observed import (
     ComponentsOf,
     GateOver,
     GateReading,
+    ImagesAt,
     IsAncestor,
     Observed,
     ObservedApplication,
@@ -34,6 +35,7 @@ from shopset.core.release.observed import (
     ObservedTier,
     Question,
     Repository,
+    RunningImages,
     SameTree,
     Trouble,
 )
@@ -119,6 +121,7 @@ class PureWorld:
     builds: Callable[[BuildOf], Build] = lambda _: Build(images=("example.com/cart:1.0",))
     components: Components = field(default_factory=lambda: Components(("cart",)))
     gates: Callable[[GateOver], GateReading] = lambda _: GateReading("Pass")
+    pods: Callable[[ImagesAt], RunningImages] = lambda _: RunningImages()
     asked: list[Question] = field(default_factory=list)
     done: list[AnyAction] = field(default_factory=list)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
@@ -192,7 +195,7 @@ class PureWorld:
         self.act(made.actions)
         return made
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, question: Question) -> Answer:  # noqa: PLR0911  # one for each kind of question
         """Answer as an adapter would."""
         match question:
             case IsAncestor(_, ancestor, descendant):
@@ -205,6 +208,8 @@ class PureWorld:
                 return self.builds(question)
             case GateOver():
                 return self.gates(question)
+            case ImagesAt():
+                return self.pods(question)
             case _:
                 return f"subject of {question.commit[-4:]}"
 
@@ -313,8 +318,13 @@ class PureWorld:
         return next(check for check in self.plan().outlooks[tier].checks if check.rule == rule)
 
 
-def three_tiers(shopsets: Mapping[str, tuple[str, str, str]] = SHOPSETS, **promotions: Mapping[str, Any]) -> PureWorld:
+def three_tiers(
+    shopsets: Mapping[str, tuple[str, str, str]] = SHOPSETS,
+    platform: Mapping[str, Any] | None = None,
+    **promotions: Mapping[str, Any],
+) -> PureWorld:
     """Return a world with tiers dev, beta and prod; promotions by tier."""
-    world = PureWorld(make_fleet({tier: promotions.get(tier, {}) for tier in ("dev", "beta", "prod")}, shopsets))
+    tiers = {tier: promotions.get(tier, {}) for tier in ("dev", "beta", "prod")}
+    world = PureWorld(make_fleet(tiers, shopsets, platform))
     world.begin()
     return world

@@ -89,10 +89,12 @@ class Prefixes(Object):
 
 
 class Images(Object):
-    """Which images a base may name."""
+    """Which images a base may name, and what is to be known of those that run."""
 
     policy: Literal["Tag", "Digest"] = "Tag"
     """Tag refuses untagged and `latest` images and warns of other tags; Digest refuses whatever is not a digest."""
+    evidence: Literal["References", "Ids"] = "References"
+    """Ids looks into the Pods, and a tier verifies only images with the ids that the next lower tier ran."""
 
 
 class ShopSource(Object):
@@ -160,6 +162,13 @@ class PlatformSpec(Object):
     shops: Shops = Shops()
     monitoring: Monitoring | None = None
     """Where gates are read."""
+
+    @model_validator(mode="after")
+    def _has_pods_to_look_into(self) -> Self:
+        if self.images.evidence == "Ids" and self.delivery.directory is not None:
+            message = "delivery.directory runs no Pods, so images.evidence: Ids has nothing to look into"
+            raise InvalidValueError(message, "leave images.evidence out", ("images", "evidence"))
+        return self
 
 
 class PlatformStatus(Status):

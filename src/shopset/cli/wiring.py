@@ -21,7 +21,7 @@ from shopset.directory.documents import Span
 from shopset.directory.fleets import Reading, read_fleet
 from shopset.engine.building import CachingBuilder
 from shopset.engine.engines import Engine
-from shopset.engine.workplaces import Tools, make_gates, open_workshop
+from shopset.engine.workplaces import Tools, make_gates, make_pods, open_workshop
 from shopset.gitops import Remotes
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = ut
         argocd = ArgoCd.of(client, fleet, shop.remotes.read_blob)
         engine = Engine(fleet, shop.remotes, argocd, shop.builder, clock)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
+        engine.pods = make_pods(engine, Path(settings.kubeconfig) if settings.kubeconfig else None, settings.timeout)
         return Workplace(fleet, engine, shop.remotes, shop.builder, places, None)
     folder = Path(places.applications)
     clusters = DirectoryClusters(

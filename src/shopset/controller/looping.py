@@ -23,7 +23,7 @@ from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Condition
 from shopset.core.release.refusals import RequestRefusedError
 from shopset.engine import Engine, Failure, Outcome, Round, TooManyRacesError, Watching, converge, pause_until
-from shopset.engine.workplaces import Tools, credential_environment, make_gates, open_workshop
+from shopset.engine.workplaces import Tools, credential_environment, make_gates, make_pods, open_workshop
 from shopset.kube.applications import ArgoCd
 from shopset.kube.clients import KubeError
 from shopset.kube.fleets import Reading
@@ -216,6 +216,8 @@ class Loop:
         argocd = ArgoCd.of(self._objects.client, fleet, shop.remotes.read_blob, self._objects.applications)
         engine = Engine(fleet, shop.remotes, argocd, shop.builder, self._clock)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
+        if settings.members is not None:
+            engine.pods = make_pods(engine, settings.members, settings.timeout)
         return _Workplace(fleet.platform, argocd, engine)
 
 

@@ -15,6 +15,8 @@ class Settings:
     """A folder with the files `username` and `password`."""
     secrets: Path | None = None
     """A folder with a folder for each Secret that a Platform names."""
+    members: Path | None = None
+    """A kubeconfig with a context for each Cluster, which allows to list Pods."""
     kustomize: str | None = None
     poll: float = 60
     """Between two looks at git, where nobody tells of a push."""

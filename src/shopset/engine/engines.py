@@ -23,12 +23,18 @@ from shopset.core.release.actions import (
 from shopset.core.release.observed import (
     Answer,
     BuildOf,
+    ComponentsOf,
     Facts,
     GateOver,
     GateReading,
+    ImagesAt,
+    IsAncestor,
     Observed,
     ObservedApplication,
     Question,
+    RunningImages,
+    SameTree,
+    SubjectOf,
 )
 from shopset.core.release.planning import explain, plan
 from shopset.core.release.plans import Check, Plan
@@ -36,7 +42,7 @@ from shopset.core.release.requests import Request, respond
 from shopset.core.release.revisions import Revision
 from shopset.core.release.trees import manifests_of
 from shopset.core.rendering import RENDERERS, Renderers
-from shopset.engine.ports import Builder, Delivery, GateReader, Git
+from shopset.engine.ports import Builder, Delivery, GateReader, Git, PodReader
 from shopset.gitops import LostRaceError
 
 _MOST_FACTS: Final = 100_000
@@ -71,6 +77,7 @@ class Engine:
     builder: Builder
     clock: Callable[[], datetime]
     gates: GateReader | None = None
+    pods: PodReader | None = None
     renderers: Renderers = RENDERERS
     _facts: Facts = field(default_factory=Facts)
 
@@ -163,16 +170,25 @@ class Engine:
         with ThreadPoolExecutor() as pool:
             yield from zip(builds, pool.map(self.builder.build, builds), strict=True)
         for question in questions:
-            if isinstance(question, GateOver):
-                yield question, self._read_gate(question)
-            elif not isinstance(question, BuildOf):
-                yield question, self.git.answer(question)
+            match question:
+                case GateOver():
+                    yield question, self._read_gate(question)
+                case ImagesAt():
+                    yield question, self._read_pods(question)
+                case IsAncestor() | SameTree() | SubjectOf() | ComponentsOf():
+                    yield question, self.git.answer(question)
 
     def _read_gate(self, question: GateOver) -> GateReading:
         gates: Mapping[str, Gate] = {gate.name: gate for gate in self.fleet.tier(question.tier).spec.promotion.gates}
         if self.gates is None:
             return GateReading("Unknown", "nothing reads gates here")
         return self.gates.read(gates[question.gate], question.tier, question.start, question.end)
+
+    def _read_pods(self, question: ImagesAt) -> RunningImages:
+        if self.pods is None:
+            return RunningImages(problem="nothing looks into Pods here: shopset-controller does with --members")
+        shopsets = self.fleet.shopsets
+        return self.pods.read([(shopsets[name].spec.cluster, self.fleet.namespace(name)) for name in question.shopsets])
 
     def _do(self, action: AnyAction, moved: Mapping[str, str]) -> Mapping[str, str]:
         match action:

@@ -1,6 +1,6 @@
 """What the engine needs of the world. Adapters fit these shapes without knowing of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from shopset.core.release.observed import (
     ObservedRepository,
     ObservedTier,
     Repository,
+    RunningImages,
     SameTree,
     SubjectOf,
     Trouble,
@@ -113,6 +114,14 @@ class Builder(Protocol):
 
     def build(self, question: BuildOf) -> Build:
         """Build one overlay. What does not build is a Build with a problem, never an error."""
+        ...
+
+
+class PodReader(Protocol):
+    """The Pods of the clusters."""
+
+    def read(self, places: Iterable[tuple[str, str]], /) -> RunningImages:
+        """Return the images that run at some places (cluster, namespace). A place not to be seen is a problem, no error."""
         ...
 
 

@@ -71,3 +71,8 @@ def asking(what: str) -> Iterator[None]:
                 raise KubeError(message) from error
     except (httpx2.HTTPError, ConfigError) as error:
         raise KubeError(f"{what}: the API server does not answer ({error or type(error).__name__})") from error
+    except KeyError as error:
+        # lightkube looks up the type of an error's content, which not every proxy states.
+        if error.args != ("Content-Type",):
+            raise
+        raise KubeError(f"{what}: something that is no API server answers") from error

@@ -9,7 +9,15 @@ import pytest
 from shopset.core.manifests import Build, BuiltObject
 from shopset.core.release.actions import ActionKind, PushCommits
 from shopset.core.release.ledgers import BRANCH
-from shopset.core.release.observed import BuildOf, Components, GateReading, Repository, Trouble
+from shopset.core.release.observed import (
+    BuildOf,
+    Components,
+    GateReading,
+    ImagesAt,
+    Repository,
+    RunningImages,
+    Trouble,
+)
 from shopset.core.release.plans import Phase, Plan
 from shopset.core.release.requests import (
     Adopt,
@@ -263,6 +271,67 @@ class TestGates:
         world.act(world.plan().actions)
         (rejection,) = world.ledger.rejected["dev"].values()
         assert rejection.reason == "DeadlineExceeded"
+
+
+class TestImages:
+    PLATFORM: ClassVar = {"delivery": {"argocd": {}}, "images": {"evidence": "Ids"}}
+    CART: ClassVar = RunningImages({"cart:1": ("sha256:" + "a" * 64,), "page:1": ("sha256:" + "b" * 64,)})
+    MOVED: ClassVar = RunningImages({"cart:1": ("sha256:" + "f" * 64,)})
+
+    def test_the_ids_are_in_the_evidence_of_every_tier(self) -> None:
+        world = three_tiers(platform=self.PLATFORM)
+        world.pods = lambda _: self.CART
+        world.rounds(8)
+        for tier in ("dev", "beta", "prod"):
+            (record,) = world.ledger.verified[tier].values()
+            assert record.image_ids == self.CART.ids
+        assert [gate.evidence for gate in record.gates] == ["2 images, the same as on beta"]
+
+    def test_a_tag_that_was_moved_between_two_tiers_rejects(self) -> None:
+        world = three_tiers(platform=self.PLATFORM)
+        world.pods = lambda question: self.MOVED if "b-1" in question.shopsets else self.CART
+        world.rounds(8)
+        (rejection,) = world.ledger.rejected["beta"].values()
+        assert "cart:1 is sha256:ffffffffffff here and sha256:aaaaaaaaaaaa on dev" in rejection.message
+        assert world.pinned("prod") is None
+
+    def test_a_tag_that_is_moved_during_the_bake_rejects(self) -> None:
+        world = three_tiers(platform=self.PLATFORM, beta={"bake": "1h"})
+        middle = world.now + timedelta(minutes=30)
+        world.pods = lambda question: self.MOVED if question.at > middle else self.CART
+        world.rounds(8)
+        assert world.plan().outlooks["beta"].progress.phase is Phase.BAKING
+        world.now += timedelta(hours=1)
+        world.rounds(1)
+        assert world.ledger.rejected["beta"]
+
+    def test_what_did_not_run_below_is_not_compared(self) -> None:
+        world = three_tiers(platform=self.PLATFORM)
+        world.pods = lambda question: self.CART if "c-1" in question.shopsets else RunningImages({"job:7": ("x",)})
+        world.rounds(8)
+        assert world.ledger.verified["prod"]
+
+    def test_a_tier_that_passes_revisions_through_is_left_out_of_the_comparison(self) -> None:
+        shopsets = {"c-1": ("dev", "production", "c"), "a-1": ("prod", "production", "a")}
+        world = three_tiers(shopsets, self.PLATFORM, beta={"whenEmpty": "PassThrough"})
+        world.pods = lambda question: self.CART if "c-1" in question.shopsets else self.MOVED
+        world.rounds(8)
+        assert "on dev" in next(iter(world.ledger.rejected["prod"].values())).message
+
+    def test_pods_that_cannot_be_seen_block(self) -> None:
+        world = three_tiers(platform=self.PLATFORM)
+        world.pods = lambda _: RunningImages(problem="the API server of c does not answer")
+        made = world.rounds(3)
+        assert made.outlooks["dev"].progress.phase is Phase.BAKING
+        assert "gate image ids is unknown: the API server of c" in made.outlooks["dev"].progress.detail
+        world.pods = lambda _: self.CART
+        world.rounds(1)
+        assert world.ledger.verified["dev"]
+
+    def test_nobody_looks_into_pods_unasked(self) -> None:
+        world = three_tiers()
+        world.rounds(8)
+        assert not any(isinstance(question, ImagesAt) for question in world.asked)
 
 
 class TestPeople:

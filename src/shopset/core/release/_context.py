@@ -16,10 +16,12 @@ from shopset.core.release.observed import (
     ComponentsOf,
     GateOver,
     GateReading,
+    ImagesAt,
     IsAncestor,
     Observed,
     ObservedTier,
     Question,
+    RunningImages,
     SameTree,
     SubjectOf,
 )
@@ -56,6 +58,8 @@ class Context:
     def ask(self, question: BuildOf) -> Build | None: ...
     @overload
     def ask(self, question: GateOver) -> GateReading | None: ...
+    @overload
+    def ask(self, question: ImagesAt) -> RunningImages | None: ...
     def ask(self, question: Question) -> Answer | None:
         """Return the answer, or note the question and return None."""
         answer = self.observed.facts.get(question)

@@ -165,7 +165,15 @@ class GateOver:
     end: datetime
 
 
-Question = GateOver | IsAncestor | SameTree | SubjectOf | ComponentsOf | BuildOf
+@dataclass(frozen=True, slots=True, order=True)
+class ImagesAt:
+    """Which images run in the Pods of some ShopSets? The answer is RunningImages; it is found once for each moment."""
+
+    shopsets: tuple[str, ...]
+    at: datetime
+
+
+Question = GateOver | ImagesAt | IsAncestor | SameTree | SubjectOf | ComponentsOf | BuildOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +194,25 @@ class GateReading:
     """Since when the result is Unknown, where it is."""
 
 
-Answer = bool | str | Components | Build | GateReading
+@dataclass(frozen=True)
+class RunningImages:
+    """The images of running Pods: name, as the Pod's spec has it -> ids, sorted; or why they are not all to be seen."""
+
+    ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    problem: str = ""
+
+
+Answer = bool | str | Components | Build | GateReading | RunningImages
 
 
 def _lasts(question: Question, answer: Answer) -> bool:
-    return not isinstance(question, GateOver) and not (isinstance(answer, Build) and answer.transient)
+    match answer:
+        case Build():
+            return not answer.transient
+        case RunningImages():
+            return not answer.problem
+        case _:
+            return not isinstance(question, GateOver)
 
 
 class Facts:
@@ -209,6 +231,8 @@ class Facts:
     def get(self, question: BuildOf) -> Build | None: ...
     @overload
     def get(self, question: GateOver) -> GateReading | None: ...
+    @overload
+    def get(self, question: ImagesAt) -> RunningImages | None: ...
     def get(self, question: Question) -> Answer | None:
         """Return the answer, or None where nobody has asked yet."""
         return self._answers.get(question)

@@ -119,6 +119,8 @@ class VerificationRecord(_Record):
     absent: tuple[Absence, ...] = ()
     gates: tuple[GateEvidence, ...] = ()
     images: tuple[str, ...] = ()
+    image_ids: Mapping[str, tuple[str, ...]] = Field(default_factory=dict, alias="imageIds")
+    """Image, as Pods name it -> the ids that really ran; empty where nobody looked into Pods."""
     note: str = ""
 
 

@@ -1,6 +1,6 @@
 """Sign-off: whether a tier verified what is pinned to it, failed it for good, or is still at it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,7 +9,14 @@ from shopset.core.release._context import Context
 from shopset.core.release.actions import SHOPSET
 from shopset.core.release.calendars import Interval, active_time, frozen_between
 from shopset.core.release.candidates import approvals_for
-from shopset.core.release.observed import GateOver, GateReading, ObservedApplication, ObservedTier
+from shopset.core.release.observed import (
+    GateOver,
+    GateReading,
+    ImagesAt,
+    ObservedApplication,
+    ObservedTier,
+    RunningImages,
+)
 from shopset.core.release.plans import Phase, Progress
 from shopset.core.release.records import (
     Absence,
@@ -20,6 +27,7 @@ from shopset.core.release.records import (
     ShopSetEvidence,
     VerificationRecord,
 )
+from shopset.core.release.running import IMAGE_IDS, compare
 
 
 @dataclass(frozen=True)
@@ -187,21 +195,24 @@ class _Judge:
         return Verdict(Progress(Phase.SYNCING, detail, self.attempt.pin.at, until))
 
     def _baking(self, healthy_since: datetime) -> Verdict:
+        bake = self._bake()
         readings = {gate.name: self._read(gate, healthy_since) for gate in self.promotion.gates}
+        running = self._running_images(healthy_since, healthy_since + bake)
+        if running is not None:
+            readings[IMAGE_IDS] = self._compared(*running)
         gates = tuple(
             GateEvidence(name=name, result=found.result, evidence=found.evidence) for name, found in readings.items()
         )
         failed = next((gate for gate in gates if gate.result == "Fail"), None)
         if failed is not None:
             return self._rejected(_Failure(self.context.now, "GateFailed", f"gate {failed.name}: {failed.evidence}"))
-        bake = self._bake()
         until = self.context.wake(healthy_since + bake)
         unknown = [gate for gate in gates if gate.result == "Unknown" and self.promotion.no_data != "Pass"]
         if unknown:
             return self._unknown(unknown[0], readings[unknown[0].name].since, healthy_since, until)
         if self.context.now < healthy_since + bake:
             return Verdict(Progress(Phase.BAKING, f"baking {format_duration(bake)}", healthy_since, until))
-        return self._verified(healthy_since, gates)
+        return self._verified(healthy_since, gates, running[1].ids if running else {})
 
     def _unknown(
         self, gate: GateEvidence, unknown_since: datetime | None, healthy_since: datetime, until: datetime
@@ -227,6 +238,18 @@ class _Judge:
         question = GateOver(self.tier.name, gate.name, start, max(start, self.context.now))
         return self.context.ask(question) or GateReading("Unknown", "it is being read")
 
+    def _running_images(self, start: datetime, end: datetime) -> tuple[ImagesAt, RunningImages] | None:
+        """What runs in the Pods, as seen once at the start of the bake and once at its end; None where nobody wants it."""
+        if self.context.fleet.platform.spec.images.evidence != "Ids":
+            return None
+        question = ImagesAt(tuple(self.quorum), start if self.context.now < end else end)
+        return question, self.context.ask(question) or RunningImages(problem="Pods are being looked into")
+
+    def _compared(self, question: ImagesAt, found: RunningImages) -> GateReading:
+        tiers = [tier.name for tier in self.context.fleet.tiers]
+        below = tiers[: tiers.index(self.tier.name)][::-1]
+        return compare(self.context.observed.ledger, below, self.attempt.pin.revision, question, found)
+
     def _active(self, start: datetime, end: datetime) -> timedelta:
         return active_time(start, end, [*frozen_between(self.promotion.freeze, start, end), *self._holds(end)])
 
@@ -245,7 +268,13 @@ class _Judge:
         )
         return Verdict(Progress(Phase.REJECTED, f"{failure.reason}: {failure.message}", failure.since), record)
 
-    def _verified(self, healthy_since: datetime, gates: tuple[GateEvidence, ...], note: str = "") -> Verdict:
+    def _verified(
+        self,
+        healthy_since: datetime,
+        gates: tuple[GateEvidence, ...],
+        image_ids: Mapping[str, tuple[str, ...]] | None = None,
+        note: str = "",
+    ) -> Verdict:
         record = VerificationRecord(
             revision=self.attempt.pin.revision,
             pin=self.attempt.sequence,
@@ -257,6 +286,7 @@ class _Judge:
             absent=tuple(self.absent[name] for name in sorted(self.absent)),
             gates=gates,
             images=tuple(sorted({image for name in self.quorum for image in self._images(name)})),
+            image_ids=image_ids or {},
             note=note,
         )
         return Verdict(Progress(Phase.VERIFIED, "verified", self.context.now), record)

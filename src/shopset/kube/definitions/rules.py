@@ -50,6 +50,12 @@ MODEL_RULES: Final[Mapping[str, Sequence[Rule]]] = {
         ),
     ),
     "Delivery": (_exactly_one("argocd", "directory"),),
+    "PlatformSpec": (
+        _rule(
+            "!has(self.images) || !has(self.images.evidence) || self.images.evidence != 'Ids' || !has(self.delivery.directory)",
+            "delivery.directory runs no Pods, so images.evidence: Ids has nothing to look into: leave it out",
+        ),
+    ),
     "ShopSource": (_belongs("path", "Files"), _belongs("table", "PostgreSQL")),
     "Gate": (_exactly_one("alerts", "query", "http", "smoke"),),
     "FreezeWindow": (_exactly_one("weekly", "dates"),),

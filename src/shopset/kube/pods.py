@@ -1,0 +1,82 @@
+"""What really runs: the ids of the images in the Pods of the fleet's clusters."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from lightkube import Client
+from lightkube.models.core_v1 import ContainerStatus
+from lightkube.resources.core_v1 import Pod
+
+from shopset.core.release.observed import RunningImages
+from shopset.kube.clients import KubeError, asking, connect
+
+_AT_ONCE: Final = 8
+"""Namespaces that are looked into at the same time."""
+_DIGEST: Final = re.compile("[a-z0-9]+:[0-9a-f]{32,}$")
+
+
+class MemberPods:
+    """The port `PodReader` of the engine: each cluster is a context of one kubeconfig, None for kubectl's own choice.
+
+    `context_of` returns the context of a cluster; `timeout` is in seconds.
+    """
+
+    def __init__(self, kubeconfig: Path | None, context_of: Callable[[str], str], timeout: float) -> None:
+        self._kubeconfig = kubeconfig
+        self._context_of = context_of
+        self._timeout = timeout
+        self._clients: dict[str, Client] = {}
+        self._written: int | None = None
+
+    def read(self, places: Iterable[tuple[str, str]], /) -> RunningImages:
+        """Return the images that run at some places (cluster, namespace)."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        try:
+            self._forget_rotated()
+            clients = [(self._client(cluster), cluster, namespace) for cluster, namespace in places]
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                for running in pool.map(lambda place: list(_running(*place)), clients):
+                    for image, found_id in running:
+                        found[image].add(found_id)
+        except (KubeError, OSError) as error:
+            return RunningImages(problem=str(error))
+        return RunningImages({image: tuple(sorted(found[image])) for image in sorted(found)})
+
+    def _forget_rotated(self) -> None:
+        written = self._kubeconfig.stat().st_mtime_ns if self._kubeconfig else None
+        if written != self._written:
+            self._clients.clear()
+            self._written = written
+
+    def _client(self, cluster: str) -> Client:
+        if cluster not in self._clients:
+            kubeconfig = str(self._kubeconfig) if self._kubeconfig else None
+            self._clients[cluster] = connect(kubeconfig, self._context_of(cluster), self._timeout)
+        return self._clients[cluster]
+
+
+def _running(client: Client, cluster: str, namespace: str) -> Iterator[tuple[str, str]]:
+    """Yield image and id of each container of a running Pod that is to stay. Raises KubeError."""
+    with asking(f"Pods in namespace {namespace} of cluster {cluster}"):
+        pods = list(client.list(Pod, namespace=namespace, fields={"status.phase": "Running"}))
+    for pod in pods:
+        if pod.spec is None or pod.status is None or pod.metadata is None or pod.metadata.deletionTimestamp:
+            continue
+        # A container runtime may write the image's name in another form: the spec's is the one that people gave it.
+        named = {each.name: each.image or "" for each in (*(pod.spec.initContainers or ()), *pod.spec.containers)}
+        statuses = (*(pod.status.initContainerStatuses or ()), *(pod.status.containerStatuses or ()))
+        for status in statuses:
+            yield named.get(status.name, status.image), _id_of(status, f"{namespace}/{pod.metadata.name}")
+
+
+def _id_of(status: ContainerStatus, pod: str) -> str:
+    """Return the digest in `registry.example.com/cart@sha256:…`, `docker-pullable://…` or `sha256:…`. Raises KubeError."""
+    found = _DIGEST.search(status.imageID or "")
+    if found is None:
+        message = f"container {status.name} of Pod {pod} has no image id yet"
+        raise KubeError(message)
+    return found[0]

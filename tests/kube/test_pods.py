@@ -1,0 +1,104 @@
+"""Which images run, as a real API server tells of Pods (whose statuses a test writes as kubelets do)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shopset.kube.pods import MemberPods
+from support.api_servers import CONTEXT, ApiServer, api_server
+
+CART = "sha256:" + "a" * 64
+PAGE = "sha256:" + "b" * 64
+SETUP = "sha256:" + "c" * 64
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with api_server(tmp_path_factory.mktemp("server")) as found:
+        yield found
+
+
+def pods(server: ApiServer) -> MemberPods:
+    return MemberPods(server.kubeconfig, lambda _: CONTEXT, timeout=5)
+
+
+def run(server: ApiServer, namespace: str, name: str, ids: dict[str, str], phase: str = "Running", **meta: Any) -> None:
+    """Make a Pod that runs; ids is image -> what its runtime says the image's id is."""
+    containers = [{"name": f"c{number}", "image": image} for number, image in enumerate(ids)]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, **meta}, "spec": {"containers": containers}}
+    server.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(pod))
+    started = {"startedAt": "2026-11-26T10:00:00Z"}
+    statuses = [
+        {
+            "name": f"c{number}",
+            "image": f"docker.io/library/{image}",
+            "imageID": found,
+            "ready": True,
+            "restartCount": 0,
+            "state": {"running": started},
+        }
+        for number, (image, found) in enumerate(ids.items())
+    ]
+    patch = json.dumps({"status": {"phase": phase, "containerStatuses": statuses}})
+    server.kubectl("patch", "pod", name, "-n", namespace, "--subresource=status", "--type=merge", "-p", patch)
+
+
+@pytest.fixture
+def namespace(server: ApiServer, request: pytest.FixtureRequest) -> str:
+    name = request.node.name.replace("_", "-")[-40:].strip("-")
+    server.kubectl("create", "namespace", name)
+    return str(name)
+
+
+def test_images_have_the_names_of_the_spec_and_the_ids_of_the_runtime(server: ApiServer, namespace: str) -> None:
+    run(
+        server,
+        namespace,
+        "cart",
+        {"cart:1": f"docker.io/library/cart@{CART}", "page:1": f"docker-pullable://page@{PAGE}"},
+    )
+    run(server, namespace, "other", {"setup:1": SETUP})
+    found = pods(server).read([("c", namespace), ("c", "nothing-is-here")])
+    assert (found.ids, found.problem) == ({"cart:1": (CART,), "page:1": (PAGE,), "setup:1": (SETUP,)}, "")
+
+
+def test_two_ids_of_one_name_are_both_told(server: ApiServer, namespace: str) -> None:
+    run(server, namespace, "one", {"cart:1": f"cart@{CART}"})
+    run(server, namespace, "two", {"cart:1": f"cart@{PAGE}"})
+    assert pods(server).read([("c", namespace)]).ids == {"cart:1": (CART, PAGE)}
+
+
+def test_what_does_not_run_or_is_to_go_does_not_count(server: ApiServer, namespace: str) -> None:
+    run(server, namespace, "job", {"job:1": f"job@{CART}"}, phase="Succeeded")
+    run(server, namespace, "old", {"cart:1": f"cart@{CART}"}, finalizers=["example.com/slow"])
+    server.kubectl("delete", "pod", "old", "-n", namespace, "--wait=false")
+    found = pods(server).read([("c", namespace)])
+    assert (found.ids, found.problem) == ({}, "")
+
+
+def test_an_image_without_an_id_is_a_problem(server: ApiServer, namespace: str) -> None:
+    run(server, namespace, "cart", {"cart:1": ""})
+    assert "container c0 of Pod" in pods(server).read([("c", namespace)]).problem
+
+
+@pytest.mark.parametrize("context", ["nowhere", ""])
+def test_a_cluster_that_cannot_be_reached_is_a_problem(server: ApiServer, context: str) -> None:
+    found = MemberPods(server.kubeconfig, lambda _: context, timeout=5).read([("c", "default")])
+    assert "--context" in found.problem
+
+
+def test_a_kubeconfig_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    assert "kubeconfig" in MemberPods(tmp_path / "kubeconfig", str, timeout=5).read([("c", "default")]).problem
+
+
+def test_a_kubeconfig_that_was_rotated_is_read_anew(server: ApiServer, tmp_path: Path, namespace: str) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    text = server.kubeconfig.read_text()
+    kubeconfig.write_text(text.replace("admin-token", "an-old-token"))
+    members = MemberPods(kubeconfig, lambda _: CONTEXT, timeout=5)
+    assert "Unauthorized" in members.read([("c", namespace)]).problem
+    kubeconfig.write_text(text)
+    assert members.read([("c", namespace)]).problem == ""
