@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shopset.kube.members import Members
 from shopset.kube.pods import MemberPods
 from support.api_servers import CONTEXT, ApiServer, api_server
 
@@ -22,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 def pods(server: ApiServer) -> MemberPods:
-    return MemberPods(server.kubeconfig, lambda _: CONTEXT, timeout=5)
+    return MemberPods(Members(server.kubeconfig, 5, {"c": CONTEXT}))
 
 
 def run(server: ApiServer, namespace: str, name: str, ids: dict[str, str], phase: str = "Running", **meta: Any) -> None:
@@ -86,19 +87,19 @@ def test_an_image_without_an_id_is_a_problem(server: ApiServer, namespace: str) 
 
 @pytest.mark.parametrize("context", ["nowhere", ""])
 def test_a_cluster_that_cannot_be_reached_is_a_problem(server: ApiServer, context: str) -> None:
-    found = MemberPods(server.kubeconfig, lambda _: context, timeout=5).read([("c", "default")])
+    found = MemberPods(Members(server.kubeconfig, 5, {"c": context})).read([("c", "default")])
     assert "--context" in found.problem
 
 
 def test_a_kubeconfig_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
-    assert "kubeconfig" in MemberPods(tmp_path / "kubeconfig", str, timeout=5).read([("c", "default")]).problem
+    assert "kubeconfig" in MemberPods(Members(tmp_path / "kubeconfig", 5, {"c": "c"})).read([("c", "default")]).problem
 
 
 def test_a_kubeconfig_that_was_rotated_is_read_anew(server: ApiServer, tmp_path: Path, namespace: str) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     text = server.kubeconfig.read_text()
     kubeconfig.write_text(text.replace("admin-token", "an-old-token"))
-    members = MemberPods(kubeconfig, lambda _: CONTEXT, timeout=5)
+    members = MemberPods(Members(kubeconfig, 5, {"c": CONTEXT}))
     assert "Unauthorized" in members.read([("c", namespace)]).problem
     kubeconfig.write_text(text)
     assert members.read([("c", namespace)]).problem == ""

@@ -117,10 +117,10 @@ class Clusters:
         runs = self._applications[cluster, application].runs if (cluster, application) in self._applications else []
         self._applications[cluster, application] = _Application(shopset, branch, manifest, runs)
 
-    def refresh(self, application: str) -> None:
+    def refresh(self, cluster: str, application: str) -> None:
         """Nothing: it looks by itself."""
 
-    def sync(self, application: str) -> None:
+    def sync(self, cluster: str, application: str) -> None:
         """Nothing: it tries again by itself."""
 
     def delete(self, cluster: str, application: str) -> None:
@@ -319,10 +319,10 @@ class CrashingDelivery:
         self.wire.delivery.apply(cluster, application, manifest)
         self.wire.step()
 
-    def refresh(self, application: str) -> None:
+    def refresh(self, cluster: str, application: str) -> None:
         """Nothing: it looks by itself."""
 
-    def sync(self, application: str) -> None:
+    def sync(self, cluster: str, application: str) -> None:
         """Nothing: it tries again by itself."""
 
     def delete(self, cluster: str, application: str) -> None:

@@ -232,7 +232,7 @@ class World:
     def do_by_hand(self, actions: Iterable[AnyAction]) -> bool:
         """Run the printed commands of what an engine would push; return whether bash got through."""
         pushes = [action for action in actions if isinstance(action, PushCommits | PushRefs | PushMerge)]
-        text = script(pushes, Places.of(self.fleet().platform, str(self.folder)))
+        text = script(pushes, Places.of(self.fleet(), str(self.folder)))
         return (
             subprocess.run(["bash"], input=text.encode(), env=_BY_HAND, capture_output=True, check=False).returncode
             == 0

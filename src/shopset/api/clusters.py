@@ -12,7 +12,10 @@ from shopset.api.urls import Endpoint
 
 
 class Destination(Object):
-    """How Argo CD calls the cluster: by name or by the URL of its API server."""
+    """How Argo CD calls the cluster: by name or by the URL of its API server.
+
+    Where it is left out, it is the cluster's name; or the cluster that Argo CD itself is in, where each has its own.
+    """
 
     name: Line | None = None
     server: Endpoint | None = None
@@ -37,7 +40,7 @@ class ClusterSpec(Object):
     wish: Literal["Active", "Cordoned", "Drained"] = "Active"
     """Cordoned takes no new shops; Drained is emptied of those that it has."""
     context: Line | None = None
-    """How people's kubeconfigs call it; the cluster's own name where it is left out."""
+    """How kubeconfigs call it; the cluster's own name where it is left out."""
     endpoint: Endpoint | None = None
     """Where the shops of a ShopSet on it are reached, as in `https://{shopset}.a.example.com`."""
     version: Line | None = None
@@ -60,15 +63,8 @@ class Cluster(Resource):
     status: ClusterStatus | None = None
 
     @property
-    def destination(self) -> Mapping[str, str]:
-        """The destination of an Argo CD Application, without its namespace: `{name: ...}` or `{server: ...}`."""
-        if self.spec.destination.server is not None:
-            return {"server": self.spec.destination.server}
-        return {"name": self.spec.destination.name or self.name}
-
-    @property
     def context(self) -> str:
-        """The context of a kubeconfig by which `shopctl logs` and its like reach the cluster."""
+        """The context of a kubeconfig by which the cluster is reached."""
         return self.spec.context or self.name
 
     @property

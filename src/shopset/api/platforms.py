@@ -1,14 +1,19 @@
 """Platform: what the ShopSets are copies of, and how they are delivered. One per fleet."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, StrictInt, model_validator
 
 from shopset.api._objects import Line, Object, Resource, Status, check_exactly_one
+from shopset.api.clusters import Cluster
 from shopset.api.durations import Duration, parse_duration
 from shopset.api.errors import InvalidValueError, quoted
 from shopset.api.names import Name, Prefix
 from shopset.api.urls import Endpoint, RepositoryUrl, repository_folder, repository_parent
+
+_OWN_CLUSTER: Final = "https://kubernetes.default.svc"
+"""How Argo CD calls the cluster that it is in."""
 
 
 class Repositories(Object):
@@ -54,6 +59,8 @@ class Retry(Object):
 class ArgoCd(Object):
     """Delivery by Argo CD."""
 
+    instances: Literal["Shared", "PerCluster"] = "Shared"
+    """Shared is one Argo CD beside these objects; with PerCluster each Cluster has its own, reached by its context."""
     namespace: Name = "argocd"
     project: Name = "default"
     sync_options: tuple[Line, ...] = ()
@@ -187,3 +194,18 @@ class Platform(Resource):
         """What the names of Argo CD Applications begin with."""
         given = self.spec.prefixes.application
         return f"{self.name}-" if given is None else given
+
+    @property
+    def has_argocd_per_cluster(self) -> bool:
+        """Whether each Cluster has an Argo CD of its own."""
+        argocd = self.spec.delivery.argocd
+        return argocd is not None and argocd.instances == "PerCluster"
+
+    def destination(self, cluster: Cluster) -> Mapping[str, str]:
+        """Return how the Argo CD of a cluster calls it: `{name: ...}` or `{server: ...}`."""
+        given = cluster.spec.destination
+        if given.server is not None:
+            return {"server": given.server}
+        if given.name is None and self.has_argocd_per_cluster:
+            return {"server": _OWN_CLUSTER}
+        return {"name": given.name or cluster.name}

@@ -29,12 +29,6 @@ class Settings:
         return any((self.kubeconfig, self.context, self.namespace))
 
     @property
-    def kubectl_options(self) -> tuple[str, ...]:
-        """The options of kubectl that lead to the same cluster."""
-        given = (("--kubeconfig", self.kubeconfig), ("--context", self.context))
-        return tuple(f"{option}={value}" for option, value in given if value)
-
-    @property
     def secrets(self) -> Path | None:
         """The folder with a folder for each Secret that spec.monitoring names."""
         given = self.environment.get("SHOPSET_SECRETS")

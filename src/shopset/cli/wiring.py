@@ -21,11 +21,14 @@ from shopset.directory.documents import Span
 from shopset.directory.fleets import Reading, read_fleet
 from shopset.engine.building import CachingBuilder
 from shopset.engine.engines import Engine
-from shopset.engine.workplaces import Tools, make_gates, make_pods, open_workshop
+from shopset.engine.workplaces import Tools, make_gates, open_workshop
 from shopset.gitops import Remotes
 
 if TYPE_CHECKING:
+    from shopset.kube.applications import ArgoCd
     from shopset.kube.fleets import Reading as ClusterReading
+    from shopset.kube.instances import ArgoCds
+    from shopset.kube.members import Members
 
 
 class InvalidFleetError(ShopsetError):
@@ -76,17 +79,17 @@ def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = ut
     """Connect everything to a fleet. Raises KustomizeMissingError, KubeError."""
     cache = settings.cache or _default_cache(fleet)
     tools = Tools(cache, settings.environment, settings.timeout, settings.kustomize)
-    places = Places.of(fleet.platform, str(settings.fleet.absolute()), settings.kubectl_options)
+    places = Places.of(fleet, str(settings.fleet.absolute()), settings.kubeconfig, settings.context)
     shop = open_workshop(places, tools)
     if fleet.platform.spec.delivery.directory is None:
-        from shopset.kube.applications import ArgoCd  # noqa: PLC0415  # a fleet of folders must not pay for it
-        from shopset.kube.clients import connect as connect_cluster  # noqa: PLC0415
+        from shopset.kube.members import Members  # noqa: PLC0415  # a fleet of folders must not pay for it
+        from shopset.kube.pods import MemberPods  # noqa: PLC0415
 
-        client = connect_cluster(settings.kubeconfig, settings.context, settings.timeout)
-        argocd = ArgoCd.of(client, fleet, shop.remotes.read_blob)
+        members = Members(Path(settings.kubeconfig) if settings.kubeconfig else None, settings.timeout).follow(fleet)
+        argocd = _connect_argocd(settings, fleet, members, shop.remotes.read_blob)
         engine = Engine(fleet, shop.remotes, argocd, shop.builder, clock)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
-        engine.pods = make_pods(engine, Path(settings.kubeconfig) if settings.kubeconfig else None, settings.timeout)
+        engine.pods = MemberPods(members)
         return Workplace(fleet, engine, shop.remotes, shop.builder, places, None)
     folder = Path(places.applications)
     clusters = DirectoryClusters(
@@ -97,6 +100,18 @@ def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = ut
     )
     engine = Engine(fleet, shop.remotes, clusters, shop.builder, clock, alerts)
     return Workplace(fleet, engine, shop.remotes, shop.builder, places, clusters)
+
+
+def _connect_argocd(
+    settings: Settings, fleet: Fleet, members: "Members", read_blob: Callable[[str], bytes]
+) -> "ArgoCd | ArgoCds":
+    from shopset.kube.applications import ArgoCd  # noqa: PLC0415  # a fleet of folders must not pay for it
+    from shopset.kube.clients import connect as connect_cluster  # noqa: PLC0415
+    from shopset.kube.instances import ArgoCds  # noqa: PLC0415
+
+    if fleet.platform.has_argocd_per_cluster:
+        return ArgoCds(fleet, members, read_blob)
+    return ArgoCd.of(connect_cluster(settings.kubeconfig, settings.context, settings.timeout), fleet, read_blob)
 
 
 def _read_cluster(settings: Settings) -> Reading:

@@ -23,10 +23,13 @@ from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Condition
 from shopset.core.release.refusals import RequestRefusedError
 from shopset.engine import Engine, Failure, Outcome, Round, TooManyRacesError, Watching, converge, pause_until
-from shopset.engine.workplaces import Tools, credential_environment, make_gates, make_pods, open_workshop
+from shopset.engine.workplaces import Tools, credential_environment, make_gates, open_workshop
 from shopset.kube.applications import ArgoCd
 from shopset.kube.clients import KubeError
 from shopset.kube.fleets import Reading
+from shopset.kube.instances import ArgoCds
+from shopset.kube.members import Members
+from shopset.kube.pods import MemberPods
 
 _log = logging.getLogger(__name__)
 _SETTLE: Final = 0.05
@@ -38,8 +41,9 @@ class _Workplace:
     """What was connected for one Platform; another one is connected anew."""
 
     platform: Platform
-    argocd: ArgoCd
+    argocd: ArgoCd | ArgoCds
     engine: Engine
+    members: Members | None
 
 
 class Loop:
@@ -101,6 +105,8 @@ class Loop:
             self._list_sometimes()
             if not self._leads():
                 return 1.0
+            if self._teller.tell_shops():
+                self._woken.set()
             return self._round(self._objects.read())
         except TooManyRacesError as error:
             _log.info("%s", error)
@@ -201,6 +207,8 @@ class Loop:
             self._workplace = self._connect(fleet)
         self._workplace.engine.fleet = fleet
         self._workplace.argocd.follow(fleet)
+        if self._workplace.members is not None:
+            self._workplace.members.follow(fleet)
         return self._workplace.engine
 
     def _connect(self, fleet: Fleet) -> _Workplace:
@@ -212,13 +220,25 @@ class Loop:
         settings = self._settings
         environment = {**os.environ, **credential_environment(settings.git_credentials)}
         tools = Tools(settings.cache, environment, settings.timeout, settings.kustomize)
-        shop = open_workshop(Places.of(fleet.platform, ""), tools)
-        argocd = ArgoCd.of(self._objects.client, fleet, shop.remotes.read_blob, self._objects.applications)
+        shop = open_workshop(Places.of(fleet, ""), tools)
+        members = Members(settings.members, settings.timeout).follow(fleet) if settings.members else None
+        argocd = self._connect_argocd(fleet, members, shop.remotes.read_blob)
         engine = Engine(fleet, shop.remotes, argocd, shop.builder, self._clock)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
-        if settings.members is not None:
-            engine.pods = make_pods(engine, settings.members, settings.timeout)
-        return _Workplace(fleet.platform, argocd, engine)
+        engine.pods = MemberPods(members) if members else None
+        return _Workplace(fleet.platform, argocd, engine, members)
+
+    def _connect_argocd(
+        self, fleet: Fleet, members: Members | None, read_blob: Callable[[str], bytes]
+    ) -> ArgoCd | ArgoCds:
+        if not fleet.platform.has_argocd_per_cluster:
+            return ArgoCd.of(self._objects.client, fleet, read_blob, self._objects.applications)
+        if members is None:
+            message = (
+                "delivery.argocd.instances is PerCluster: start the controller with --members, to reach the clusters"
+            )
+            raise KubeError(message)
+        return ArgoCds(fleet, members, read_blob)
 
 
 def _uid(control: Control | None) -> str:

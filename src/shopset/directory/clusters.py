@@ -78,10 +78,10 @@ class DirectoryClusters:
         except OSError as error:
             raise DirectoryError(f"the Application {application} cannot be applied: {error}") from error
 
-    def refresh(self, application: str) -> None:
+    def refresh(self, cluster: str, application: str) -> None:
         """Nothing: every reconciliation looks at git."""
 
-    def sync(self, application: str) -> None:
+    def sync(self, cluster: str, application: str) -> None:
         """Nothing: what failed is tried again by itself."""
 
     def delete(self, cluster: str, application: str) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from itertools import groupby, islice, takewhile
 from typing import Final
 
 from shopset.api import Gate, Tier
@@ -14,6 +16,7 @@ from shopset.core.release.actions import (
     ApplyApplication,
     DeleteApplication,
     Identity,
+    OnApplication,
     PushCommits,
     PushMerge,
     PushRefs,
@@ -79,6 +82,8 @@ class Engine:
     gates: GateReader | None = None
     pods: PodReader | None = None
     renderers: Renderers = RENDERERS
+    at_once: int = 1
+    """How many Applications of a tier are applied, refreshed, synced or deleted side by side."""
     _facts: Facts = field(default_factory=Facts)
 
     def observe(self) -> Observed:
@@ -125,25 +130,29 @@ class Engine:
     ) -> Outcome:
         """Do the actions in their order. Where one fails, the rest of its tier is left for the next round.
 
-        `may_act` is asked before each: once it says no, the rest is left.
+        `may_act` is asked before each: once it says no, the rest is left. What is done side by side is begun in order.
         """
         done: list[AnyAction] = []
         failures: list[Failure] = []
         moved: dict[str, str] = {}
-        for action in actions:
-            if any(failure.action.tier in (action.tier, None) for failure in failures):
-                continue
-            if not may_act():
-                break
-            started(action)
-            try:
-                moved |= self._do(action, moved)
-            except LostRaceError as error:
-                return Outcome(tuple(done), tuple(failures), Failure(action, error))
-            except ShopsetError as error:
-                failures.append(Failure(action, error))
-            else:
-                done.append(action)
+        with ThreadPoolExecutor(self.at_once) as pool:
+            for batch in _batches(actions, self.at_once):
+                left = [each for each in batch if not any(f.action.tier in (each.tier, None) for f in failures)]
+                begun = list(takewhile(lambda _: may_act(), left))
+                for action in begun:
+                    started(action)
+                # What is alone is done by this thread, which may be interrupted at it.
+                side_by_side = map if len(begun) == 1 else pool.map
+                for action, result in zip(begun, side_by_side(partial(self._try, moved), begun), strict=True):
+                    if isinstance(result, LostRaceError):
+                        return Outcome(tuple(done), tuple(failures), Failure(action, result))
+                    if isinstance(result, ShopsetError):
+                        failures.append(Failure(action, result))
+                    else:
+                        moved |= result
+                        done.append(action)
+                if len(begun) < len(left):
+                    break
         return Outcome(tuple(done), tuple(failures))
 
     def _completed(self, found: ObservedApplication) -> ObservedApplication:
@@ -190,6 +199,12 @@ class Engine:
         shopsets = self.fleet.shopsets
         return self.pods.read([(shopsets[name].spec.cluster, self.fleet.namespace(name)) for name in question.shopsets])
 
+    def _try(self, moved: Mapping[str, str], action: AnyAction) -> Mapping[str, str] | ShopsetError:
+        try:
+            return self._do(action, moved)
+        except ShopsetError as error:
+            return error
+
     def _do(self, action: AnyAction, moved: Mapping[str, str]) -> Mapping[str, str]:
         match action:
             case PushCommits():
@@ -201,9 +216,17 @@ class Engine:
             case ApplyApplication():
                 self.delivery.apply(action.cluster, action.application, self.git.read_blob(action.blob))
             case RefreshApplication():
-                self.delivery.refresh(action.application)
+                self.delivery.refresh(action.cluster, action.application)
             case SyncApplication():
-                self.delivery.sync(action.application)
+                self.delivery.sync(action.cluster, action.application)
             case DeleteApplication():
                 self.delivery.delete(action.cluster, action.application)
         return {}
+
+
+def _batches(actions: Iterable[AnyAction], most: int) -> Iterator[tuple[AnyAction, ...]]:
+    """Yield the actions in their order: alone, or together with others of the kind on Applications of the same tier."""
+    for (kind, _), group in groupby(actions, lambda action: (type(action), action.tier)):
+        size = most if issubclass(kind, ApplyApplication | OnApplication) else 1
+        while batch := tuple(islice(group, size)):
+            yield batch

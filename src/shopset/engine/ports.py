@@ -96,11 +96,11 @@ class Delivery(Protocol):
         """Apply an Application."""
         ...
 
-    def refresh(self, application: str) -> None:
+    def refresh(self, cluster: str, application: str) -> None:
         """Ask for a look at git now. One that is not there is no error."""
         ...
 
-    def sync(self, application: str) -> None:
+    def sync(self, cluster: str, application: str) -> None:
         """Start a sync that failed for good once more. One that is not there is no error."""
         ...
 

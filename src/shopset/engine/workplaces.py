@@ -9,7 +9,7 @@ from shopset.core.release.actions import SHOPSET
 from shopset.core.release.commands import Places
 from shopset.engine.building import CachingBuilder
 from shopset.engine.engines import Engine
-from shopset.engine.ports import GateReader, PodReader
+from shopset.engine.ports import GateReader
 from shopset.gitops import Remotes
 from shopset.manifests import Kustomize, find_kustomize
 
@@ -63,14 +63,6 @@ def make_gates(engine: Engine, hooks: Callable[[str], Iterable[Mapping[str, Any]
             Hook(each.get("name", ""), each.get("hookPhase", ""), each.get("message", "")) for each in hooks(shopset)
         ),
     )
-
-
-def make_pods(engine: Engine, kubeconfig: Path | None, timeout: float) -> PodReader:
-    """Return what looks into the Pods of an engine's fleet, by the contexts of a kubeconfig."""
-    # Imported only where there are Pods: a plan of folders must not pay for HTTP.
-    from shopset.kube.pods import MemberPods  # noqa: PLC0415
-
-    return MemberPods(kubeconfig, lambda cluster: engine.fleet.clusters[cluster].context, timeout)
 
 
 def credential_environment(folder: Path | None) -> dict[str, str]:

@@ -44,9 +44,11 @@ class ArgoCd:
         system: str,
         read_blob: Callable[[str], bytes],
         watched: Store | None = None,
+        only: str | None = None,
     ) -> None:
         self._client = client
         self._namespace = namespace
+        self._only = only
         self._clusters: Mapping[str, str] = {}
         self._system = system
         self._read_blob = read_blob
@@ -55,17 +57,39 @@ class ArgoCd:
         self._parsed: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, client: Client, fleet: Fleet, read_blob: Callable[[str], bytes], watched: Store | None = None) -> Self:
-        """Return the Argo CD of a fleet whose Platform is delivered by it."""
+    def of(
+        cls,
+        client: Client,
+        fleet: Fleet,
+        read_blob: Callable[[str], bytes],
+        watched: Store | None = None,
+        only: str | None = None,
+    ) -> Self:
+        """Return the Argo CD of a fleet whose Platform is delivered by it: of all its clusters, or of one only."""
         argocd = fleet.platform.spec.delivery.argocd or ArgoCdSpec()
-        made = cls(client, argocd.namespace, fleet.platform.spec.repositories.system, read_blob, watched)
+        made = cls(client, argocd.namespace, fleet.platform.spec.repositories.system, read_blob, watched, only)
         made.follow(fleet)
         return made
 
     def follow(self, fleet: Fleet) -> None:
         """Take the clusters of a fleet that changed, of the same Platform."""
-        clusters = fleet.clusters.items()
-        self._clusters = {place: name for name, cluster in clusters for place in cluster.destination.values()}
+        clusters = [cluster for name, cluster in fleet.clusters.items() if self._only in (name, None)]
+        destinations = [(fleet.platform.destination(cluster), cluster.name) for cluster in clusters]
+        self._clusters = {place: name for destination, name in destinations for place in destination.values()}
+
+    def is_of(self, client: Client, watched: Store | None) -> bool:
+        """Whether this is what is seen by a client and, where there is one, in a store."""
+        return self._client is client and self._watched is watched
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody else keeps the Applications up to date."""
+        return self._watched is not None
+
+    def reach(self) -> None:
+        """Look whether Argo CD's cluster answers. Raises KubeError."""
+        with asking(f"an Application in namespace {self._namespace}"):
+            next(iter(self._client.list(APPLICATION, namespace=self._namespace, chunk_size=1)), None)
 
     def observe(self, manifests: Mapping[str, str], /) -> tuple[dict[str, ObservedApplication], dict[str, Trouble]]:
         """Return ShopSet -> Application, and cluster -> why its Applications are not to be seen."""
@@ -90,13 +114,17 @@ class ArgoCd:
         with asking(f"apply the Application {application} for cluster {cluster}"):
             self._store.put(self._client.apply(wanted, field_manager=FIELD_MANAGER, force=True))
 
-    def refresh(self, application: str) -> None:
+    def refresh(self, cluster: str, application: str) -> None:
         """Ask for a look at git now. Raises KubeError."""
-        self._patch(application, {"metadata": {"annotations": {REFRESH[0]: REFRESH[1]}}}, f"refresh {application}")
+        self._patch(
+            application,
+            {"metadata": {"annotations": {REFRESH[0]: REFRESH[1]}}},
+            f"refresh {application} of cluster {cluster}",
+        )
 
-    def sync(self, application: str) -> None:
+    def sync(self, cluster: str, application: str) -> None:
         """Start a sync. Raises KubeError."""
-        self._patch(application, SYNC, f"sync {application}")
+        self._patch(application, SYNC, f"sync {application} of cluster {cluster}")
 
     def delete(self, cluster: str, application: str) -> None:
         """Delete an Application and what it brought. Raises KubeError."""
@@ -139,6 +167,8 @@ class ArgoCd:
                 yield shopset, live
 
     def _cluster_of(self, live: Manifest) -> str:
+        if self._only is not None:
+            return self._only
         destination = live.get("spec", {}).get("destination", {})
         place = destination.get("name") or destination.get("server") or ""
         return self._clusters.get(place, place)

@@ -2,9 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 from lightkube import Client
@@ -12,7 +11,8 @@ from lightkube.models.core_v1 import ContainerStatus
 from lightkube.resources.core_v1 import Pod
 
 from shopset.core.release.observed import RunningImages
-from shopset.kube.clients import KubeError, asking, connect
+from shopset.kube.clients import KubeError, asking
+from shopset.kube.members import Members
 
 _AT_ONCE: Final = 8
 """Namespaces that are looked into at the same time."""
@@ -20,43 +20,23 @@ _DIGEST: Final = re.compile("[a-z0-9]+:[0-9a-f]{32,}$")
 
 
 class MemberPods:
-    """The port `PodReader` of the engine: each cluster is a context of one kubeconfig, None for kubectl's own choice.
+    """The port `PodReader` of the engine."""
 
-    `context_of` returns the context of a cluster; `timeout` is in seconds.
-    """
-
-    def __init__(self, kubeconfig: Path | None, context_of: Callable[[str], str], timeout: float) -> None:
-        self._kubeconfig = kubeconfig
-        self._context_of = context_of
-        self._timeout = timeout
-        self._clients: dict[str, Client] = {}
-        self._written: int | None = None
+    def __init__(self, members: Members) -> None:
+        self._members = members
 
     def read(self, places: Iterable[tuple[str, str]], /) -> RunningImages:
         """Return the images that run at some places (cluster, namespace)."""
         found: defaultdict[str, set[str]] = defaultdict(set)
         try:
-            self._forget_rotated()
-            clients = [(self._client(cluster), cluster, namespace) for cluster, namespace in places]
+            clients = [(self._members.client(cluster), cluster, namespace) for cluster, namespace in places]
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 for running in pool.map(lambda place: list(_running(*place)), clients):
                     for image, found_id in running:
                         found[image].add(found_id)
-        except (KubeError, OSError) as error:
+        except KubeError as error:
             return RunningImages(problem=str(error))
         return RunningImages({image: tuple(sorted(found[image])) for image in sorted(found)})
-
-    def _forget_rotated(self) -> None:
-        written = self._kubeconfig.stat().st_mtime_ns if self._kubeconfig else None
-        if written != self._written:
-            self._clients.clear()
-            self._written = written
-
-    def _client(self, cluster: str) -> Client:
-        if cluster not in self._clients:
-            kubeconfig = str(self._kubeconfig) if self._kubeconfig else None
-            self._clients[cluster] = connect(kubeconfig, self._context_of(cluster), self._timeout)
-        return self._clients[cluster]
 
 
 def _running(client: Client, cluster: str, namespace: str) -> Iterator[tuple[str, str]]:

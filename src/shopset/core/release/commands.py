@@ -2,12 +2,12 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
 
-from shopset.api import Platform
 from shopset.api.platforms import ArgoCd
+from shopset.core.fleets import Fleet
 from shopset.core.release.actions import (
     Action,
     AnyAction,
@@ -43,22 +43,34 @@ class Places:
     """Folder of the directory clusters; empty where Argo CD delivers."""
     namespace: str = "argocd"
     """Namespace of Argo CD's Applications."""
-    kubectl: str = "kubectl"
-    """kubectl with the options that lead to Argo CD's cluster."""
+    kubeconfig: str | None = None
+    """The file by which kubectl finds Argo CD's cluster; None for its own choice."""
+    context: str | None = None
+    """The context of Argo CD's cluster; None for the current one."""
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    """Cluster -> context, where each cluster has an Argo CD of its own."""
 
     @classmethod
-    def of(cls, platform: Platform, folder: str, options: tuple[str, ...] = ()) -> "Places":
-        """Return the places of a platform. `folder` is what a relative path of a directory delivery is relative to.
+    def of(cls, fleet: Fleet, folder: str, kubeconfig: str | None = None, context: str | None = None) -> Self:
+        """Return the places of a fleet. `folder` is what a relative path of a directory delivery is relative to.
 
-        `options` are those of kubectl that lead to Argo CD's cluster.
+        `kubeconfig` and `context` lead to the cluster of the fleet's objects.
         """
+        platform = fleet.platform
         urls = {repository: str(getattr(platform.spec.repositories, repository.value)) for repository in Repository}
         delivery = platform.spec.delivery
         if delivery.directory is None:
             argocd = delivery.argocd or ArgoCd()
-            return cls(urls, "", argocd.namespace, shlex.join(("kubectl", *options)))
+            clusters = fleet.clusters if platform.has_argocd_per_cluster else {}
+            contexts = {name: cluster.context for name, cluster in clusters.items()}
+            return cls(urls, "", argocd.namespace, kubeconfig, context, contexts)
         path = delivery.directory.path
         return cls(urls, path if path.startswith("/") else f"{folder.rstrip('/')}/{path}")
+
+    def kubectl(self, cluster: str) -> str:
+        """Return kubectl with the options that lead to the Argo CD of a cluster."""
+        options = (("--kubeconfig", self.kubeconfig), ("--context", self.contexts.get(cluster, self.context)))
+        return shlex.join(("kubectl", *(f"{option}={value}" for option, value in options if value)))
 
 
 def script(actions: Iterable[AnyAction], places: Places) -> str:
@@ -179,7 +191,7 @@ def _apply(action: ApplyApplication, places: Places) -> Iterator[str]:
     show = f"git -C system show {action.blob}"
     yield "git -C system fetch -q origin"
     if not places.applications:
-        yield f"{show} | {places.kubectl} apply --server-side --force-conflicts --field-manager=shopset -f -"
+        yield f"{show} | {places.kubectl(action.cluster)} apply --server-side --force-conflicts --field-manager=shopset -f -"
         return
     folder = f"{places.applications}/{action.cluster}/applications"
     yield f"mkdir -p {shlex.quote(folder)}"
@@ -197,7 +209,9 @@ def _on_application(action: RefreshApplication | SyncApplication | DeleteApplica
 
 
 def _kubectl(action: OnApplication, places: Places, verb: str) -> str:
-    return f"{places.kubectl} {verb} applications.argoproj.io -n {places.namespace} {action.application}"
+    return (
+        f"{places.kubectl(action.cluster)} {verb} applications.argoproj.io -n {places.namespace} {action.application}"
+    )
 
 
 def _delete(action: DeleteApplication, places: Places) -> str:

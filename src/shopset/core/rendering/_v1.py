@@ -101,7 +101,7 @@ def _overlay_template(tier: str, path: str, components: tuple[str, ...]) -> str:
 
 def _application_template(platform: Platform, tier: Tier, cluster: Cluster) -> str:
     argocd = platform.spec.delivery.argocd or ArgoCd()
-    destination = "".join(f"    {key}: {_fixed(value)}\n" for key, value in cluster.destination.items())
+    destination = "".join(f"    {key}: {_fixed(value)}\n" for key, value in platform.destination(cluster).items())
     return (
         f"{_HEADER}"
         "apiVersion: argoproj.io/v1alpha1\n"
