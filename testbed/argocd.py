@@ -1,33 +1,33 @@
-"""Argo CD on the management cluster: its repo-server and application controller, and a Secret for each cluster."""
+"""Argo CD: its repo-server and Redis, and in each cluster that has one its objects and its application controller."""
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from testbed.kubernetes import TOKEN, apply, kubectl, serves
 from testbed.processes import Part, Processes, wait_for
 from testbed.programs import beside, free_ports
-from testbed.records import MEMBERS, USERS
+from testbed.records import USERS
 
 _NAMESPACE = "argocd"
 
 
-def install_argocd(folder: Path, servers: dict[str, str], git: str) -> None:
-    """Apply what Argo CD needs before it starts."""
+def install_argocd(folder: Path, cluster: str, git: str, servers: Mapping[str, str]) -> None:
+    """Apply what an Argo CD in a cluster needs before it starts. `servers` are the other clusters that it is to know."""
     manifests = beside("argocd-repo-server", "manifests")
-    apply(folder, "management", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
+    apply(folder, cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
     for kustomization in ("crds", "base/config"):
-        kubectl(folder, "management", "-n", _NAMESPACE, "apply", "--server-side", "-k", str(manifests / kustomization))
-    wait_for("Argo CD's kinds", lambda: serves(folder, "applications.argoproj.io", "appprojects.argoproj.io"))
-    authority = {name: (folder / name / "apiserver.crt").read_text() for name in MEMBERS}
+        kubectl(folder, cluster, "-n", _NAMESPACE, "apply", "--server-side", "-k", str(manifests / kustomization))
+    wait_for("Argo CD's kinds", lambda: serves(folder, cluster, "applications.argoproj.io", "appprojects.argoproj.io"))
     # Without server.secretkey the application controller finds every Application's spec invalid.
     apply(
         folder,
-        "management",
+        cluster,
         _secret("argocd-secret", "", {"server.secretkey": "a-key-of-the-bed"}),
         _secret("git", "repo-creds", {"type": "git", "url": git, "username": "argocd", "password": USERS["argocd"]}),
-        *(_cluster(name, servers[name], authority[name]) for name in MEMBERS),
+        *(_cluster(name, url, (folder / name / "apiserver.crt").read_text()) for name, url in servers.items()),
         {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "AppProject",
@@ -42,12 +42,34 @@ def install_argocd(folder: Path, servers: dict[str, str], git: str) -> None:
 
 
 def start_argocd(folder: Path, processes: Processes) -> tuple[int, int]:
-    """Start Redis, the repo-server and the application controller. Returns the ports of the first two."""
-    redis, repo_server, *metrics = free_ports(4)
+    """Start Redis, the repo-server and the management cluster's application controller. Returns the ports of the first two."""
+    redis, repo_server, metrics = free_ports(3)
+    processes.start(
+        Part("redis", ["redis-server", "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+    )
+    server = ["argocd-repo-server", "--address", "127.0.0.1", "--port", str(repo_server)]
+    server += ["--metrics-port", str(metrics), "--redis", f"127.0.0.1:{redis}", "--loglevel", "info", "--disable-tls"]
+    processes.start(Part("argocd-repo-server", server, _environment(folder, "management")))
+    processes.start(application_controller(folder, "management", redis, repo_server))
+    return redis, repo_server
+
+
+def application_controller(folder: Path, cluster: str, redis: int, repo_server: int) -> Part:
+    """Return the application controller of the Argo CD in a cluster, which works with the bed's repo-server and Redis."""
+    environment = _environment(folder, cluster)
+    (metrics,) = free_ports(1)
+    command = ["argocd-application-controller", "--kubeconfig", environment["KUBECONFIG"], "--namespace", _NAMESPACE]
+    command += ["--repo-server", f"127.0.0.1:{repo_server}", "--repo-server-plaintext"]
+    command += ["--redis", f"127.0.0.1:{redis}", "--metrics-port", str(metrics), "--loglevel", "info"]
+    prefix = "" if cluster == "management" else f"{cluster}-"
+    return Part(f"{prefix}argocd-application-controller", command, environment)
+
+
+def _environment(folder: Path, cluster: str) -> dict[str, str]:
     environment = {
         "ARGOCD_FAKE_IN_CLUSTER": "true",
         "ARGOCD_GPG_ENABLED": "false",
-        "KUBECONFIG": str(folder / "management" / "kubeconfig"),
+        "KUBECONFIG": str(folder / cluster / "kubeconfig"),
         "ARGOCD_SERVER_NAME": "argocd-server",
     }
     for name in ("SSH", "TLS", "GPG"):
@@ -58,36 +80,7 @@ def start_argocd(folder: Path, processes: Processes) -> tuple[int, int]:
     environment["ARGOCD_ASK_PASS_SOCK"] = str(folder / "argocd" / "ask-pass")
     scratch = folder / "argocd" / "tmp"
     scratch.mkdir(exist_ok=True)
-    environment["TMPDIR"] = str(scratch)
-    processes.start(
-        Part("redis", ["redis-server", "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-    )
-    common = ["--redis", f"127.0.0.1:{redis}", "--loglevel", "info"]
-    server = [
-        "argocd-repo-server",
-        "--address",
-        "127.0.0.1",
-        "--port",
-        str(repo_server),
-        "--metrics-port",
-        str(metrics[0]),
-    ]
-    processes.start(Part("argocd-repo-server", [*server, *common, "--disable-tls"], environment))
-    controller = [
-        "argocd-application-controller",
-        "--kubeconfig",
-        environment["KUBECONFIG"],
-        "--namespace",
-        _NAMESPACE,
-        "--repo-server",
-        f"127.0.0.1:{repo_server}",
-        "--repo-server-plaintext",
-        "--metrics-port",
-        str(metrics[1]),
-        *common,
-    ]
-    processes.start(Part("argocd-application-controller", controller, environment))
-    return redis, repo_server
+    return {**environment, "TMPDIR": str(scratch)}
 
 
 def _secret(name: str, kind: str, data: dict[str, str]) -> dict[str, Any]:

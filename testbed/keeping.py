@@ -15,7 +15,7 @@ from testbed.kubernetes import start_clusters, start_controllers
 from testbed.monitoring import start_monitoring
 from testbed.processes import Processes, answers, wait_for
 from testbed.programs import PROGRAMS, program
-from testbed.records import Bed
+from testbed.records import MEMBERS, Bed
 
 
 def keep(folder: Path, parent: int | None, say: Callable[[str], None]) -> None:
@@ -49,7 +49,7 @@ def _start(folder: Path, processes: Processes, say: Callable[[str], None]) -> Be
     say("controllers, schedulers and nodes")
     start_controllers(folder, processes)
     say("Argo CD")
-    install_argocd(folder, servers, git)
+    install_argocd(folder, "management", git, {name: servers[name] for name in MEMBERS})
     redis, repo_server = start_argocd(folder, processes)
     say("Prometheus and Alertmanager")
     prometheus, alertmanager = start_monitoring(folder, processes)

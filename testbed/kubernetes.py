@@ -18,8 +18,8 @@ _MEMBER_CONTROLLERS: Final = (
     "garbage-collector-controller,endpointslice-controller,serviceaccount-controller,node-lifecycle-controller"
 )
 _MANAGEMENT_CONTROLLERS: Final = "namespace-controller,garbage-collector-controller,serviceaccount-controller"
+_POD_READY: Final = "pod/fast/pod-ready.yaml"
 _STAGES: Final = (
-    "pod/fast/pod-ready.yaml",
     "pod/fast/pod-delete.yaml",
     "pod/fast/pod-complete.yaml",
     "node/fast/node-initialize.yaml",
@@ -42,10 +42,10 @@ def apply(folder: Path, cluster: str, *objects: dict[str, Any]) -> None:
     kubectl(folder, cluster, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=items)
 
 
-def serves(folder: Path, *kinds: str) -> bool:
-    """Whether the management cluster serves some kinds."""
+def serves(folder: Path, cluster: str, *kinds: str) -> bool:
+    """Whether a cluster serves some kinds."""
     try:
-        kubectl(folder, "management", "get", ",".join(kinds))
+        kubectl(folder, cluster, "get", ",".join(kinds))
     except subprocess.CalledProcessError:
         return False
     return True
@@ -77,7 +77,7 @@ def start_controllers(folder: Path, processes: Processes) -> None:
     """Start what makes objects come true: controllers everywhere, a scheduler and a node on the members."""
     for name in CLUSTERS:
         processes.start(_controller_manager(folder, name))
-    stages = [str(beside("kwok", "stage") / stage) for stage in _STAGES]
+    stages = [_pod_ready(folder), *(str(beside("kwok", "stage") / stage) for stage in _STAGES)]
     for name in MEMBERS:
         config = f"--kubeconfig={folder / name / 'kubeconfig'}"
         processes.start(
@@ -165,6 +165,17 @@ def _controller_manager(folder: Path, name: str) -> Part:
         f"--controllers={controllers}",
     ]
     return Part(f"{name}-controller-manager", command)
+
+
+def _pod_ready(folder: Path) -> str:
+    """Return kwok's stage of Pods that become ready, which gives images the ids that kubelets tell."""
+    text = (beside("kwok", "stage") / _POD_READY).read_text()
+    image = "- image: {{ .image | Quote }}\n"
+    stage = folder / "pod-ready.yaml"
+    write(
+        stage, text.replace(image, f'{image}        imageID: {{{{ printf "sha256:%s" (sha256sum .image) | Quote }}}}\n')
+    )
+    return str(stage)
 
 
 def _node() -> dict[str, Any]:
