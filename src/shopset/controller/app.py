@@ -68,10 +68,15 @@ def run(
     webhook_secret: Annotated[
         Path | None, typer.Option(help="File with the secret of git's webhooks; without one none is taken.")
     ] = None,
+    admission_certificate: Annotated[
+        Path | None,
+        typer.Option(help="Folder with tls.crt and tls.key of the admission webhook; without one it is not there."),
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0",  # noqa: S104  # as in a Pod
     health_port: Annotated[int, typer.Option(help="Of /healthz and /readyz; -1: none.")] = 8080,
     metrics_port: Annotated[int, typer.Option(help="Of /metrics; -1: none.")] = 9090,
     webhook_port: Annotated[int, typer.Option(help="Of /webhooks/git; -1: none.")] = 8081,
+    admission_port: Annotated[int, typer.Option(help="Of /admission, over TLS; -1: none.")] = 9443,
     poll: Annotated[float, typer.Option(help="Seconds between two looks at git without news.", min=0.1)] = 60,
     resync: Annotated[float, typer.Option(help="Seconds between two lists of all objects.", min=1)] = 300,
     timeout: Annotated[float, typer.Option(help="Seconds of one call of git, kustomize or the API.", min=1)] = 60,
@@ -98,12 +103,12 @@ def run(
             resync=resync,
             timeout=timeout,
         )
-        ports = Ports(host, _port(health_port), _port(metrics_port), _port(webhook_port))
+        ports = Ports(host, _port(health_port), _port(metrics_port), _port(webhook_port), _port(admission_port))
         election = None
         if leader_elect:
             terms = _terms(lease_duration)
             election = Election(connect(kubeconfig, context, terms.retry), terms)
-        code = asyncio.run(run_controller(client, settings, ports, election, webhook_secret))
+        code = asyncio.run(run_controller(client, settings, ports, election, webhook_secret, admission_certificate))
     except (ShopsetError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         code = 1

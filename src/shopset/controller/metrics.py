@@ -22,6 +22,9 @@ class Metrics:
         )
         self.duration = Histogram("shopset_round_duration_seconds", "How long a round took.", registry=self.registry)
         self.actions = Counter("shopset_actions_total", "Actions.", ["kind", "result"], registry=self.registry)
+        self.admission = Counter(
+            "shopset_admission_total", "Changes that the API server asked about.", ["verdict"], registry=self.registry
+        )
         self.writes = Counter("shopset_status_writes_total", "Statuses written.", ["kind"], registry=self.registry)
         self.last = Gauge("shopset_last_round_timestamp_seconds", "When the last round ended.", registry=self.registry)
         self._phase = Gauge(

@@ -1,11 +1,13 @@
 """The objects that the controller works on: the fleet's and Argo CD's, as they were seen last."""
 
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any, Final
 
 from lightkube import Client
 
-from shopset.api import Platform
+from shopset.api import Platform, Resource
+from shopset.controller.shops import Shops
 from shopset.kube.applications import list_applications, new_store
 from shopset.kube.clients import Manifest
 from shopset.kube.fleets import Parser, Reading, list_manifests
@@ -15,14 +17,16 @@ _ARGOCD: Final = "argocd"
 
 
 class Objects:
-    """Both stores, and how they are filled."""
+    """The stores, and how they are filled."""
 
     def __init__(self, client: Client, namespace: str) -> None:
         self.client = client
         self.namespace = namespace
         self.fleet = Store(_says)
         self.applications = new_store()
+        self.shops = Shops()
         self._parser = Parser()
+        self._parsing = Lock()
 
     @property
     def argocd_namespace(self) -> str:
@@ -47,7 +51,13 @@ class Objects:
 
     def read(self) -> Reading:
         """Return the fleet as it is now."""
-        return self._parser.read(self.fleet.all())
+        with self._parsing:
+            return self._parser.read(self.fleet.all())
+
+    def resources(self) -> list[Resource]:
+        """Return the fleet's objects as they are now, whether they fit together or not."""
+        with self._parsing:
+            return self._parser.parse(self.fleet.all())[0]
 
     def find(self, reference: str) -> Manifest | None:
         """Return an object by kind and name, as in `Tier/dev`."""

@@ -12,12 +12,13 @@ from typing import Final
 
 from lightkube import Client
 
+from shopset.controller.admission import make_application
 from shopset.controller.looping import Loop
 from shopset.controller.metrics import Metrics
 from shopset.controller.objects import Objects
-from shopset.controller.serving import Ports, serve_health, serve_metrics, serve_webhook
+from shopset.controller.serving import Ports, serve_admission, serve_health, serve_metrics, serve_webhook
 from shopset.controller.settings import Settings
-from shopset.controller.watching import watch
+from shopset.controller.watching import watch, watch_shops
 from shopset.kube.clients import KubeError
 from shopset.kube.leases import Lease, Terms, new_identity
 
@@ -44,6 +45,7 @@ async def run(
     ports: Ports,
     election: Election | None,
     webhook_secret: Path | None,
+    admission_certificate: Path | None,
 ) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code. Without an election, this is the only replica."""
     metrics, objects = Metrics(), Objects(client, settings.namespace)
@@ -65,18 +67,23 @@ async def run(
             stack,
             ports,
             lambda: all(each.is_alive() for each in threads) and datetime.now(UTC) - loop.beat < _SILENCE,
-            lambda: loop.is_ready and watching_ready.is_set(),
+            lambda: loop.is_ready and watching_ready.is_set() and objects.shops.is_complete,
         )
         await serve_metrics(stack, ports, metrics.registry)
         if webhook_secret is not None:
             await serve_webhook(stack, ports, webhook_secret, lambda: objects.repositories, loop.wake)
+        if admission_certificate is not None:
+            await serve_admission(stack, ports, admission_certificate, make_application(objects, metrics))
         for thread in threads:
             thread.start()
-        watching = asyncio.create_task(watch(objects, loop.wake, watching_ready))
+        watching = (
+            asyncio.create_task(watch(objects, loop.wake, watching_ready)),
+            asyncio.create_task(watch_shops(objects, loop.wake)),
+        )
         stopping = asyncio.create_task(ended.wait())
-        await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
         # kopf takes SIGTERM too, and then ends its watches in peace.
-        blind = watching.done() and watching.exception() is not None
+        blind = any(each.done() and each.exception() is not None for each in watching)
         _log.info("ending: %s", "the watches ended" if blind else "told to")
         # The action that is being done is done to its end, and only then another replica may take over.
         loop.stop()
@@ -84,9 +91,9 @@ async def run(
         stop_lease.set()
         for thread in threads[1:]:
             await asyncio.to_thread(thread.join, 5.0)
-        for task in (watching, stopping):
+        for task in (*watching, stopping):
             task.cancel()
-        await asyncio.gather(watching, stopping, return_exceptions=True)
+        await asyncio.gather(*watching, stopping, return_exceptions=True)
     return 1 if blind else 0
 
 

@@ -45,10 +45,15 @@ def refused(resources: Iterable[Resource], problems: Iterable[Problem]) -> Itera
     for resource in resources:
         own = found.get(resource.reference)
         if own:
-            yield resource.reference, {"conditions": [_condition("Accepted", "False", "Invalid", _told(own))]}
+            yield resource.reference, {"conditions": [_condition("Accepted", "False", "Invalid", in_words(own))]}
         elif isinstance(resource, Platform):
-            message = f"{waiting}: {_told(errors[:1])}"
+            message = f"{waiting}: {in_words(errors[:1])}"
             yield resource.reference, {"conditions": [_condition("Accepted", "False", "FleetInvalid", message)]}
+
+
+def shop_status(problem: Problem | None) -> Status:
+    """Return the status of a Shop: only where something is wrong is anything told, since there are so many."""
+    return {"conditions": [_condition("Accepted", "False", "Invalid", in_words([problem]))] if problem else []}
 
 
 def control_status(control: Control, observed: Observed, refusal: str) -> Status:
@@ -146,7 +151,8 @@ def _condition(kind: str, status: _Truth, reason: str, message: str) -> Status:
     return {"type": kind, "status": status, "reason": reason, "message": message[:_LONGEST]}
 
 
-def _told(problems: Iterable[Problem]) -> str:
+def in_words(problems: Iterable[Problem]) -> str:
+    """Return what is said of problems: field, message and advice."""
     lines = (f"{'.'.join(map(str, each.field))}: {each.message}. {each.advice}".strip(": ") for each in problems)
     return "; ".join(lines)
 

@@ -5,17 +5,23 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from shopset.api import Shop
 from shopset.controller.metrics import Metrics
 from shopset.controller.objects import Objects
+from shopset.controller.statuses import shop_status
 from shopset.core.release.actions import ActionKind, AnyAction, OnApplication
-from shopset.kube.clients import ConflictError, KubeError, Manifest
-from shopset.kube.statuses import changes, post_event, set_finalizers, transitions, write_status
+from shopset.kube.clients import ConflictError, KubeError, Manifest, NotFoundError
+from shopset.kube.fleets import get
+from shopset.kube.statuses import changes, post_event, set_finalizers, transitions, without_conditions, write_status
+from shopset.kube.stores import key_of
 
 _log = logging.getLogger(__name__)
 FINALIZER: Final = "shopset.dev/application"
 """Keeps a ShopSet until it is out of its tier's tree and its Application is gone."""
 _QUIET: Final = frozenset({ActionKind.REFRESH})
 """Actions that nobody needs to hear of."""
+_AT_ONCE: Final = 100
+"""Shops that are told of between two rounds."""
 
 
 class Teller:
@@ -35,15 +41,45 @@ class Teller:
             if live is None or patch is None:
                 continue
             try:
-                self._objects.fleet.put(write_status(self._objects.client, live, patch))
-                self._metrics.writes.labels(live["kind"]).inc()
+                self._objects.fleet.put(self._write(live, patch))
             except KubeError as error:
                 _log.warning("%s", error)
                 continue
-            for condition in transitions(live, wanted):
-                bad = condition["status"] == "False"
-                _log.info("%s: %s: %s", reference, condition["reason"], condition["message"])
-                self._event(live, condition["reason"], condition["message"] or condition["reason"], warning=bad)
+            self._tell_transitions(live, wanted)
+
+    def tell_shops(self) -> bool:
+        """Write the statuses of Shops with which something is wrong, or no longer. Returns whether there are more."""
+        names = self._objects.shops.untold(_AT_ONCE)
+        try:
+            for name in names:
+                self._tell_shop(name)
+        except KubeError as error:
+            _log.warning("%s", error)
+            return False
+        return len(names) == _AT_ONCE
+
+    def _tell_shop(self, name: str) -> None:
+        """Write the status of a Shop, of which nothing is kept here but what is wrong with it. Raises KubeError."""
+        try:
+            live = get(self._objects.client, Shop.__name__, name, self._objects.namespace)
+        except NotFoundError:
+            return
+        wanted = shop_status(self._objects.shops.problem(name))
+        patch = changes(live, wanted, self._clock()) if wanted["conditions"] else without_conditions(live)
+        if patch is not None:
+            self._objects.shops.put(self._write(live, patch))
+            self._tell_transitions(live, wanted)
+
+    def _write(self, live: Manifest, patch: Mapping[str, Any]) -> Manifest:
+        written = write_status(self._objects.client, live, patch)
+        self._metrics.writes.labels(live["kind"]).inc()
+        return written
+
+    def _tell_transitions(self, live: Manifest, wanted: Mapping[str, Any]) -> None:
+        for condition in transitions(live, wanted):
+            bad = condition["status"] == "False"
+            _log.info("%s/%s: %s: %s", *key_of(live), condition["reason"], condition["message"])
+            self._event(live, condition["reason"], condition["message"] or condition["reason"], warning=bad)
 
     def acted(self, action: AnyAction) -> None:
         """Post an Event about an action that was done."""

@@ -1,24 +1,30 @@
-"""Watching the API server by kopf: what it tells goes to the stores, and wakes the loop where it is news.
+"""Watching the API server: what it tells goes to the stores, and wakes the loop where it is news.
 
-kopf's handlers of events write nothing to the objects that they watch.
+kopf watches what the fleet is made of; its handlers of events write nothing to the objects that they watch. Not so the
+Shops: kopf keeps a task and a memory for each object, which is much for 50,000.
 """
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
+import httpx2
 import kopf
-from lightkube import Client
+from lightkube import AsyncClient, Client
 
-from shopset.api import API_GROUP
+from shopset.api import API_GROUP, Shop
 from shopset.controller.objects import Objects
 from shopset.kube.applications import SELECTOR
 from shopset.kube.clients import PLURALS
 from shopset.kube.fleets import FLEET_KINDS
+from shopset.kube.following import Follower
 from shopset.kube.stores import Store
 
 _SERVER_TIMEOUT: Final = 120
 """Seconds after which the API server ends a watch, so that one that has gone silent does not stay so (kopf#585)."""
+_REQUEST_TIMEOUT: Final = 30
+"""Seconds."""
 
 
 def make_registry(objects: Objects, wake: Callable[[str], None]) -> kopf.OperatorRegistry:
@@ -41,7 +47,7 @@ def make_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.watching.server_timeout = _SERVER_TIMEOUT
     settings.watching.client_timeout = _SERVER_TIMEOUT + 30
-    settings.networking.request_timeout = 30
+    settings.networking.request_timeout = _REQUEST_TIMEOUT
     settings.scanning.disabled = True
     return settings
 
@@ -55,6 +61,16 @@ async def watch(objects: Objects, wake: Callable[[str], None], ready: asyncio.Ev
         standalone=True,
         ready_flag=ready,
     )
+
+
+async def watch_shops(objects: Objects, wake: Callable[[str], None]) -> None:
+    """Watch the Shops until cancelled."""
+    client = AsyncClient(objects.client.config, timeout=httpx2.Timeout(_REQUEST_TIMEOUT))
+    try:
+        news = partial(wake, "something is wrong with a Shop, or no longer")
+        await Follower(client, Shop.__name__, objects.namespace, objects.shops, news).run()
+    finally:
+        await client.close()
 
 
 def _taking(store: Store, wake: Callable[[str], None], namespace: str) -> Callable[..., Any]:

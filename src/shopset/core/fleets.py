@@ -114,6 +114,12 @@ def assemble(resources: Iterable[Resource]) -> Assembly:
     return Assembly(None if broken else found.fleet(), problems)
 
 
+def host_is_taken(shop: str, index: int, host: str, owner: str) -> Problem:
+    """Return the problem of a shop one of whose hosts is another's."""
+    message = f"the host {host} is taken by the shop {owner}"
+    return Problem(f"Shop/{shop}", ("spec", "hosts", index), message, "a host leads to one shop")
+
+
 class _Assembler:
     def __init__(self, resources: list[Resource]) -> None:
         self.resources = resources
@@ -256,8 +262,7 @@ class _Assembler:
             for index, host in enumerate(shop.spec.hosts):
                 owner = owners.setdefault(host, shop.name)
                 if owner != shop.name:
-                    message = f"the host {host} is taken by the shop {owner}"
-                    yield Problem(shop.reference, ("spec", "hosts", index), message, "a host leads to one shop")
+                    yield host_is_taken(shop.name, index, host, owner)
 
     def _controls(self) -> Iterator[Problem]:
         for kind, verb in ((Approval, "approve"), (Hold, "hold"), (Rollback, "rollback")):

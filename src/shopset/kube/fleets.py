@@ -41,6 +41,12 @@ class Parser:
 
     def read(self, manifests: Iterable[Manifest]) -> Reading:
         """Read the objects of one namespace. Never raises: what cannot be read is a problem."""
+        resources, problems = self.parse(manifests)
+        assembly = assemble(resource for resource in resources if not isinstance(resource, _CONTROLS))
+        return Reading(None if problems else assembly.fleet, tuple(resources), (*problems, *assembly.problems))
+
+    def parse(self, manifests: Iterable[Manifest]) -> tuple[list[Resource], list[Problem]]:
+        """Return what objects say but those that are being deleted, and why others cannot be read."""
         resources: list[Resource] = []
         problems: list[Problem] = []
         known = self._known
@@ -48,15 +54,14 @@ class Parser:
         for manifest in manifests:
             metadata = manifest["metadata"]
             key = (metadata["uid"], metadata["name"], metadata.get("generation", 0))
-            found = known.get(key) or _parse(manifest)
+            found = known.get(key) or parse(manifest)
             if isinstance(found, Problem):
                 problems.append(found)
                 continue
             self._known[key] = found
             if not metadata.get("deletionTimestamp"):
                 resources.append(found)
-        assembly = assemble(resource for resource in resources if not isinstance(resource, _CONTROLS))
-        return Reading(None if problems else assembly.fleet, tuple(resources), (*problems, *assembly.problems))
+        return resources, problems
 
 
 def list_manifests(client: Client, namespace: str, kinds: Iterable[str] = FLEET_KINDS) -> Iterator[Manifest]:
@@ -66,12 +71,19 @@ def list_manifests(client: Client, namespace: str, kinds: Iterable[str] = FLEET_
             yield from client.list(RESOURCES[kind], namespace=namespace)
 
 
+def get(client: Client, kind: str, name: str, namespace: str) -> Manifest:
+    """Return one object. Raises KubeError, NotFoundError."""
+    with asking(f"{kind}/{name} in namespace {namespace}"):
+        return client.get(RESOURCES[kind], name, namespace=namespace)
+
+
 def read_fleet(client: Client, namespace: str) -> Reading:
     """Read the fleet of a namespace. Raises KubeError."""
     return Parser().read(list_manifests(client, namespace))
 
 
-def _parse(manifest: Manifest) -> Resource | Problem:
+def parse(manifest: Manifest) -> Resource | Problem:
+    """Return what an object says, or why it cannot be read."""
     kind = manifest["kind"]
     said: Mapping[str, object] = {key: value for key, value in manifest.items() if key != "status"}
     metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}

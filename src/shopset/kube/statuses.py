@@ -33,6 +33,12 @@ def changes(live: Manifest, wanted: Mapping[str, Any], now: datetime) -> dict[st
     return patch or None
 
 
+def without_conditions(live: Manifest) -> dict[str, Any] | None:
+    """Return the merge patch that takes all conditions from an object, or None where it has none."""
+    has = (live.get("status") or {}).get("conditions")
+    return {"conditions": None, "observedGeneration": None} if has else None
+
+
 def transitions(live: Manifest, wanted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the conditions whose status or reason is another than the object has now."""
     known = {each["type"]: each for each in (live.get("status") or {}).get("conditions") or ()}

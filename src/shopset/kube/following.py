@@ -1,0 +1,100 @@
+"""Following the objects of a kind that has very many: listed page by page, then watched, and none is kept here."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Set
+from typing import Final, Never, Protocol
+
+import httpx2
+from lightkube import ApiError, AsyncClient
+
+from shopset.kube.clients import PLURALS, RESOURCES, Manifest
+
+_log = logging.getLogger(__name__)
+_PAGE: Final = 500
+"""Objects of one answer."""
+_SERVER_TIMEOUT: Final = 120
+"""Seconds after which the API server ends a watch."""
+_SILENCE: Final = 150.0
+"""Seconds without any news after which a watch is begun anew: it may have gone silent without being closed."""
+_GONE: Final = 410
+"""What the API server answers where it no longer knows what has changed since a version."""
+_PAUSE: Final = 2.0
+"""Seconds before the API server is asked again."""
+
+
+class Sink(Protocol):
+    """Takes note of objects. Each method returns whether that is news."""
+
+    def put(self, manifest: Manifest) -> bool:
+        """Take note of an object as it is now."""
+
+    def remove(self, manifest: Manifest) -> bool:
+        """Take note that an object is gone."""
+
+    def retain(self, names: Set[str]) -> bool:
+        """Take note that there are no others than these."""
+
+
+class Follower:
+    """Tells a sink of all objects of a kind in a namespace, and calls `news` where the sink says that it is some."""
+
+    def __init__(self, client: AsyncClient, kind: str, namespace: str, sink: Sink, news: Callable[[], None]) -> None:
+        self._client = client
+        self._kind = kind
+        self._namespace = namespace
+        self._sink = sink
+        self._news = news
+        self._version = ""
+        """Up to which all is known; empty where it is to be listed."""
+
+    async def run(self) -> Never:
+        """Follow until cancelled. Where the API server does not answer, it is asked again."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except ApiError as error:
+                if error.status.code == _GONE:
+                    self._version = ""
+                else:
+                    self._complain(error.status.message)
+            except httpx2.HTTPError as error:
+                self._complain(error)
+            await asyncio.sleep(_PAUSE)
+
+    async def _list(self) -> None:
+        names = set()
+        found = self._client.list(RESOURCES[self._kind], namespace=self._namespace, chunk_size=_PAGE)
+        async for manifest in found:
+            names.add(manifest["metadata"]["name"])
+            self._told(self._sink.put(manifest))
+        self._told(self._sink.retain(names))
+        self._version = found.resourceVersion
+
+    async def _watch(self) -> None:
+        """Watch until nothing is heard."""
+        events = aiter(
+            self._client.watch(
+                RESOURCES[self._kind],
+                namespace=self._namespace,
+                server_timeout=_SERVER_TIMEOUT,
+                resource_version=self._version,
+            )
+        )
+        while True:
+            try:
+                async with asyncio.timeout(_SILENCE):
+                    event, manifest = await anext(events)
+            except TimeoutError:
+                return
+            self._told(self._sink.remove(manifest) if event == "DELETED" else self._sink.put(manifest))
+            self._version = manifest["metadata"]["resourceVersion"]
+
+    def _told(self, is_news: bool) -> None:
+        if is_news:
+            self._news()
+
+    def _complain(self, error: object) -> None:
+        _log.warning("%s cannot be watched: %s", PLURALS[self._kind], error or type(error).__name__)
