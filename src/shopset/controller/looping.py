@@ -209,6 +209,8 @@ class Loop:
         self._workplace.argocd.follow(fleet)
         if self._workplace.members is not None:
             self._workplace.members.follow(fleet)
+        if isinstance(self._workplace.argocd, ArgoCds):
+            self._objects.members.follow(self._workplace.argocd.clients())
         return self._workplace.engine
 
     def _connect(self, fleet: Fleet) -> _Workplace:
@@ -238,7 +240,7 @@ class Loop:
                 "delivery.argocd.instances is PerCluster: start the controller with --members, to reach the clusters"
             )
             raise KubeError(message)
-        return ArgoCds(fleet, members, read_blob)
+        return ArgoCds(fleet, members, read_blob, self._objects.members.store)
 
 
 def _uid(control: Control | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from lightkube import Client
 
 from shopset.api import Platform, Resource
+from shopset.controller.members import MemberApplications
 from shopset.controller.shops import Shops
 from shopset.kube.applications import list_applications, new_store
 from shopset.kube.clients import Manifest
@@ -24,6 +25,7 @@ class Objects:
         self.namespace = namespace
         self.fleet = Store(_says)
         self.applications = new_store()
+        self.members = MemberApplications()
         self.shops = Shops()
         self._parser = Parser()
         self._parsing = Lock()
@@ -31,13 +33,21 @@ class Objects:
     @property
     def argocd_namespace(self) -> str:
         """The namespace of Argo CD, as the Platform says."""
-        delivery: Mapping[str, Mapping[str, str]] = self._platform.get("delivery", {})
-        return (delivery.get("argocd") or {}).get("namespace") or _ARGOCD
+        return str(self._argocd.get("namespace") or _ARGOCD)
+
+    @property
+    def has_argocd_per_cluster(self) -> bool:
+        """Whether each cluster has an Argo CD of its own, and there is none here."""
+        return self._argocd.get("instances") == "PerCluster"
 
     @property
     def repositories(self) -> Mapping[str, str]:
         """The URLs of the three repositories, as the Platform says; none where there is no Platform."""
         return dict(self._platform.get("repositories", {}))
+
+    @property
+    def _argocd(self) -> Mapping[str, Any]:
+        return self._platform.get("delivery", {}).get("argocd") or {}
 
     @property
     def _platform(self) -> Mapping[str, Any]:
@@ -47,7 +57,8 @@ class Objects:
     def list_all(self) -> None:
         """Read everything anew. Raises KubeError."""
         self.fleet.replace(list_manifests(self.client, self.namespace))
-        self.applications.replace(list_applications(self.client, self.argocd_namespace))
+        if not self.has_argocd_per_cluster:
+            self.applications.replace(list_applications(self.client, self.argocd_namespace))
 
     def read(self) -> Reading:
         """Return the fleet as it is now."""

@@ -18,7 +18,7 @@ from shopset.controller.metrics import Metrics
 from shopset.controller.objects import Objects
 from shopset.controller.serving import Ports, serve_admission, serve_health, serve_metrics, serve_webhook
 from shopset.controller.settings import Settings
-from shopset.controller.watching import watch, watch_shops
+from shopset.controller.watching import watch, watch_members, watch_shops
 from shopset.kube.clients import KubeError
 from shopset.kube.leases import Lease, Terms, new_identity
 
@@ -79,6 +79,7 @@ async def run(
         watching = (
             asyncio.create_task(watch(objects, loop.wake, watching_ready)),
             asyncio.create_task(watch_shops(objects, loop.wake)),
+            asyncio.create_task(watch_members(objects, loop.wake)),
         )
         stopping = asyncio.create_task(ended.wait())
         await asyncio.wait({*watching, stopping}, return_when=asyncio.FIRST_COMPLETED)

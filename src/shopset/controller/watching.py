@@ -7,7 +7,7 @@ Shops: kopf keeps a task and a memory for each object, which is much for 50,000.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Never
 
 import httpx2
 import kopf
@@ -16,9 +16,9 @@ from lightkube import AsyncClient, Client
 from shopset.api import API_GROUP, Shop
 from shopset.controller.objects import Objects
 from shopset.kube.applications import SELECTOR
-from shopset.kube.clients import PLURALS
+from shopset.kube.clients import APPLICATION, PLURALS, RESOURCES
 from shopset.kube.fleets import FLEET_KINDS
-from shopset.kube.following import Follower
+from shopset.kube.following import Collection, Follower, Sink
 from shopset.kube.stores import Store
 
 _SERVER_TIMEOUT: Final = 120
@@ -34,9 +34,11 @@ def make_registry(objects: Objects, wake: Callable[[str], None]) -> kopf.Operato
         kopf.on.event(API_GROUP, "v1alpha1", PLURALS[kind], id=kind, registry=registry)(
             _taking(objects.fleet, wake, objects.namespace)
         )
-    kopf.on.event(
-        "argoproj.io", "v1alpha1", "applications", id="applications", labels=dict[str, Any](SELECTOR), registry=registry
-    )(_taking(objects.applications, wake, objects.argocd_namespace))
+    if not objects.has_argocd_per_cluster:
+        labels = dict[str, Any](SELECTOR)
+        kopf.on.event("argoproj.io", "v1alpha1", "applications", id="applications", labels=labels, registry=registry)(
+            _taking(objects.applications, wake, objects.argocd_namespace)
+        )
     kopf.on.login(id="login", registry=registry)(_logging_in(objects.client))
     return registry
 
@@ -57,20 +59,45 @@ async def watch(objects: Objects, wake: Callable[[str], None], ready: asyncio.Ev
     await kopf.operator(
         registry=make_registry(objects, wake),
         settings=make_settings(),
-        namespaces=sorted({objects.namespace, objects.argocd_namespace}),
+        namespaces=sorted(
+            {objects.namespace} | (set() if objects.has_argocd_per_cluster else {objects.argocd_namespace})
+        ),
         standalone=True,
         ready_flag=ready,
     )
 
 
-async def watch_shops(objects: Objects, wake: Callable[[str], None]) -> None:
+async def watch_shops(objects: Objects, wake: Callable[[str], None]) -> Never:
     """Watch the Shops until cancelled."""
-    client = AsyncClient(objects.client.config, timeout=httpx2.Timeout(_REQUEST_TIMEOUT))
+    news = partial(wake, "something is wrong with a Shop, or no longer")
+    await _follow(objects.client, Collection(RESOURCES[Shop.__name__], objects.namespace), objects.shops, news)
+
+
+async def watch_members(objects: Objects, wake: Callable[[str], None]) -> Never:
+    """Watch the Applications of the clusters that have an Argo CD each, until cancelled."""
+    applications = Collection(APPLICATION, objects.argocd_namespace, SELECTOR)
+    watches: dict[Store, asyncio.Task[Never]] = {}
     try:
-        news = partial(wake, "something is wrong with a Shop, or no longer")
-        await Follower(client, Shop.__name__, objects.namespace, objects.shops, news).run()
+        while True:
+            wanted = objects.members.watched()
+            for store in watches.keys() - wanted.keys():
+                watches.pop(store).cancel()
+            for store in wanted.keys() - watches.keys():
+                news = partial(wake, "an Application")
+                watches[store] = asyncio.create_task(_follow(wanted[store], applications, store, news))
+            await asyncio.sleep(1.0)
     finally:
-        await client.close()
+        for each in watches.values():
+            each.cancel()
+        await asyncio.gather(*watches.values(), return_exceptions=True)
+
+
+async def _follow(client: Client, of: Collection, sink: Sink, news: Callable[[], None]) -> Never:
+    same = AsyncClient(client.config, timeout=httpx2.Timeout(_REQUEST_TIMEOUT))
+    try:
+        await Follower(same, of, sink, news).run()
+    finally:
+        await same.close()
 
 
 def _taking(store: Store, wake: Callable[[str], None], namespace: str) -> Callable[..., Any]:

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
 from typing import Final, Never, Protocol
 
 import httpx2
 from lightkube import ApiError, AsyncClient
+from lightkube.generic_resource import GenericNamespacedResource
 
-from shopset.kube.clients import PLURALS, RESOURCES, Manifest
+from shopset.kube.clients import Manifest
 
 _log = logging.getLogger(__name__)
 _PAGE: Final = 500
@@ -21,6 +23,15 @@ _GONE: Final = 410
 """What the API server answers where it no longer knows what has changed since a version."""
 _PAUSE: Final = 2.0
 """Seconds before the API server is asked again."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The objects of one kind in a namespace, all or those with some labels."""
+
+    resource: type[GenericNamespacedResource]
+    namespace: str
+    labels: Mapping[str, str | None] = field(default_factory=dict)
 
 
 class Sink(Protocol):
@@ -37,14 +48,15 @@ class Sink(Protocol):
 
 
 class Follower:
-    """Tells a sink of all objects of a kind in a namespace, and calls `news` where the sink says that it is some."""
+    """Tells a sink of all objects of a collection, and calls `news` where the sink says that it is some."""
 
-    def __init__(self, client: AsyncClient, kind: str, namespace: str, sink: Sink, news: Callable[[], None]) -> None:
+    def __init__(self, client: AsyncClient, of: Collection, sink: Sink, news: Callable[[], None]) -> None:
         self._client = client
-        self._kind = kind
-        self._namespace = namespace
+        self._of = of
         self._sink = sink
         self._news = news
+        self._trouble = ""
+        """What was complained of last."""
         self._version = ""
         """Up to which all is known; empty where it is to be listed."""
 
@@ -66,7 +78,9 @@ class Follower:
 
     async def _list(self) -> None:
         names = set()
-        found = self._client.list(RESOURCES[self._kind], namespace=self._namespace, chunk_size=_PAGE)
+        found = self._client.list(
+            self._of.resource, namespace=self._of.namespace, labels={**self._of.labels}, chunk_size=_PAGE
+        )
         async for manifest in found:
             names.add(manifest["metadata"]["name"])
             self._told(self._sink.put(manifest))
@@ -77,8 +91,9 @@ class Follower:
         """Watch until nothing is heard."""
         events = aiter(
             self._client.watch(
-                RESOURCES[self._kind],
-                namespace=self._namespace,
+                self._of.resource,
+                namespace=self._of.namespace,
+                labels={**self._of.labels},
                 server_timeout=_SERVER_TIMEOUT,
                 resource_version=self._version,
             )
@@ -91,10 +106,14 @@ class Follower:
                 return
             self._told(self._sink.remove(manifest) if event == "DELETED" else self._sink.put(manifest))
             self._version = manifest["metadata"]["resourceVersion"]
+            self._trouble = ""
 
     def _told(self, is_news: bool) -> None:
         if is_news:
             self._news()
 
     def _complain(self, error: object) -> None:
-        _log.warning("%s cannot be watched: %s", PLURALS[self._kind], error or type(error).__name__)
+        trouble = str(error) or type(error).__name__
+        if trouble != self._trouble:
+            _log.warning("%s cannot be watched: %s", self._of.resource.__name__, trouble)
+        self._trouble = trouble

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
+
+from lightkube import Client
 
 from shopset.core.fleets import Fleet
 from shopset.core.release.observed import ObservedApplication, Trouble
@@ -51,6 +54,14 @@ class ArgoCds:
                     if name not in applications or self._is_astray(application):
                         applications[name] = application
         return applications, troubles
+
+    def clients(self) -> dict[str, Client]:
+        """Return cluster -> its connection, but for those that have none."""
+        found: dict[str, Client] = {}
+        for cluster in self._fleet.clusters:
+            with suppress(KubeError):
+                found[cluster] = self._members.client(cluster)
+        return found
 
     def apply(self, cluster: str, application: str, manifest: bytes) -> None:
         """Apply an Application. Raises KubeError."""

@@ -1,6 +1,6 @@
 """Objects as they were seen last, for whoever watches them and whoever reads them in another thread."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from threading import Lock
 
 from shopset.kube.clients import Manifest
@@ -16,6 +16,8 @@ class Store:
         self._says = says
         self._lock = Lock()
         self._found: dict[Key, Manifest] = {}
+        self.is_complete = False
+        """Whether all objects were listed once."""
 
     def put(self, manifest: Manifest) -> bool:
         """Take note of an object, unless what is there is newer. Returns whether that is news."""
@@ -43,6 +45,16 @@ class Store:
         found = {key_of(manifest): manifest for manifest in manifests}
         with self._lock:
             self._found = found
+            self.is_complete = True
+
+    def retain(self, names: Set[str]) -> bool:
+        """Take note that there are no others than these. Returns whether that is news."""
+        with self._lock:
+            gone = [key for key in self._found if key[1] not in names]
+            for key in gone:
+                del self._found[key]
+            news, self.is_complete = bool(gone) or not self.is_complete, True
+        return news
 
     def get(self, key: Key) -> Manifest | None:
         """Return an object, or None."""
