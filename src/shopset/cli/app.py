@@ -266,6 +266,17 @@ def status(context: typer.Context, output: OutputOption = "table") -> None:
     _run(_settings(context), "releasing", "status", output=_form(output))
 
 
+@release_app.command(epilog=_example("shopctl release watch", "shopctl release watch b81e0a9 --until beta"))
+def watch(
+    context: typer.Context,
+    revision: Annotated[str | None, typer.Argument(metavar="REVISION", help="[default: the newest]")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIER", help="Up to this tier. [default: the last one]")] = None,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 1.0,
+) -> None:
+    """Show how a release climbs, until a tier has verified it. Exit code 1: it was rejected or superseded."""
+    _run(_settings(context), "watching", "watch", revision=revision, until=until, interval=interval)
+
+
 @release_app.command(epilog=_example("shopctl release explain b81e0a9 --tier prod"))
 def explain(
     context: typer.Context,

@@ -27,6 +27,7 @@ from shopset.core.release.requests import (
     Retry,
     RollBack,
     resolve_revision,
+    tier_named,
 )
 from shopset.core.release.revisions import SHORT, Revision
 from shopset.engine import TooManyRacesError
@@ -58,14 +59,11 @@ def explain(settings: Settings, revision: str, tier: str | None, output: Output)
     workplace = open_workplace(settings)
     made, observed = workplace.engine.plan()
     found = resolve_revision(workplace.fleet, observed, revision)
-    names = [each.name for each in workplace.fleet.tiers]
-    if tier is not None and tier not in names:
-        raise RequestRefusedError(f"the fleet has no tier {tier!r}: it has {', '.join(names)}")
+    tiers = workplace.fleet.tiers if tier is None else [tier_named(workplace.fleet, tier)]
     printer = Printer(colour=settings.colour)
     told = {
-        name: _explain_one(workplace, made.outlooks[name].pinned, observed, name, found)
-        for name in names
-        if tier in (None, name)
+        each.name: _explain_one(workplace, made.outlooks[each.name].pinned, observed, each.name, found)
+        for each in tiers
     }
     if output in (Output.JSON, Output.YAML):
         printer.data({"revision": found.id, "tiers": told}, output)

@@ -112,7 +112,7 @@ def respond(
 ) -> Plan:
     """Return the plan that meets a request. Empty where it is met already. Raises RequestRefusedError."""
     context = Context(fleet, observed, renderers)
-    tier = _tier(fleet, request.tier)
+    tier = tier_named(fleet, request.tier)
     blocked = obstacle(context, tier)
     if blocked is not None:
         raise RequestRefusedError(f"{blocked.reason}: {blocked.message}")
@@ -141,7 +141,8 @@ def resolve_revision(fleet: Fleet, observed: Observed, prefix: str, renderers: R
     return known[matches[0]]
 
 
-def _tier(fleet: Fleet, name: str) -> Tier:
+def tier_named(fleet: Fleet, name: str) -> Tier:
+    """Return a tier by its name. Raises RequestRefusedError."""
     names = [tier.name for tier in fleet.tiers]
     if name not in names:
         raise RequestRefusedError(f"the fleet has no tier {name!r}: it has {', '.join(names)}")
