@@ -1,6 +1,5 @@
 """What is kept of the Shops: whose a host is, who refers to a class, and whose condition is to be written."""
 
-import time
 import tracemalloc
 from typing import Any
 
@@ -132,16 +131,6 @@ def test_after_any_history_each_host_is_the_oldest_ones(history: list[dict[str, 
     lost = {name for name, hosts in named for host in hosts if owners[host] != name}
     assert shops.untold(99) == sorted(lost)
     assert {host: shops.owner(host, besides="") for host in owners} == owners
-
-
-def test_many_shops_are_taken_note_of_in_a_moment_even_where_all_want_one_host() -> None:
-    many = [shop(f"shop-{number}", f"{number}.example.com", "x.example.com", since=1) for number in range(3000)]
-    shops = filled(shop("first", "x.example.com"))
-    began = time.process_time()
-    for each in (*many, *many):
-        shops.put(each)
-    assert time.process_time() - began < 5
-    assert len(shops.untold(50_000)) == 3000
 
 
 def test_a_shop_takes_little_memory() -> None:

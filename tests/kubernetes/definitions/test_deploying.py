@@ -1,7 +1,10 @@
 """What an installation brings: the chart and deploy/ give the same objects, and they let each do what it must and no more."""
 
+import base64
 import json
+import os
 import re
+import ssl
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -57,11 +60,17 @@ def template(*arguments: str) -> list[dict[str, Any]]:
     return [found for found in yaml.safe_load_all(text) if found]
 
 
-def kustomized() -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [program("kubectl"), "kustomize", str(ROOT / "deploy")], capture_output=True, text=True, check=True
-    )
+def kustomized(folder: Path = ROOT / "deploy") -> list[dict[str, Any]]:
+    done = subprocess.run([program("kubectl"), "kustomize", str(folder)], capture_output=True, text=True, check=True)
     return list(yaml.safe_load_all(done.stdout))
+
+
+def with_admission(folder: Path) -> list[dict[str, Any]]:
+    """Return the objects of deploy/ and of its component, by a kustomization as a user writes it."""
+    deploy = os.path.relpath(ROOT / "deploy", folder.resolve())
+    kustomization = {"resources": [deploy], "components": [f"{deploy}/admission"]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return kustomized(folder)
 
 
 def without_helm(found: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +88,7 @@ def by_name(objects: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[st
 
 def test_the_chart_has_no_lint_and_the_version_of_the_package() -> None:
     helm("lint", "--strict", str(CHART))
+    helm("lint", "--strict", str(CHART), "--set=admission.install=true")
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
 
@@ -88,6 +98,42 @@ def test_the_chart_and_deploy_give_the_same_objects() -> None:
     assert by_name([without_helm(each) for each in template()]) == by_name(
         [without_helm(each) for each in plain.values()]
     )
+
+
+def test_the_chart_and_deploy_give_the_same_objects_with_the_admission_webhook(tmp_path: Path) -> None:
+    plain = by_name([without_helm(each) for each in with_admission(tmp_path) if each["kind"] != "Namespace"])
+    made = template("--set=admission.install=true,admission.certificate=cert-manager")
+    assert by_name([without_helm(each) for each in made]) == plain
+
+
+def test_helm_makes_a_certificate_that_the_api_server_trusts(tmp_path: Path) -> None:
+    objects = by_name(template("--set=admission.install=true"))
+    for name, content in objects["Secret", "shopset", "shopset-admission"]["data"].items():
+        (tmp_path / name).write_bytes(base64.b64decode(content))
+    (webhook,) = objects["ValidatingWebhookConfiguration", "", "shopset-fleet"]["webhooks"]
+    assert base64.b64decode(webhook["clientConfig"]["caBundle"]) == (tmp_path / "ca.crt").read_bytes()
+    service = webhook["clientConfig"]["service"]
+    host = f"{service['name']}.{service['namespace']}.svc"
+    asked = ["verify", "-CAfile", str(tmp_path / "ca.crt"), "-verify_hostname", host, str(tmp_path / "tls.crt")]
+    assert subprocess.run([program("openssl"), *asked], capture_output=True, check=False).returncode == 0
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+
+
+def test_a_certificate_may_be_the_users_own() -> None:
+    own = "--set=admission.install=true,admission.certificate=own,admission.caBundle=QQ==,admission.secret=mine"
+    objects = by_name(template(own))
+    assert not {kind for kind, _, _ in objects} & {"Secret", "Issuer", "Certificate"}
+    (webhook,) = objects["ValidatingWebhookConfiguration", "", "shopset-fleet"]["webhooks"]
+    assert webhook["clientConfig"]["caBundle"] == "QQ=="
+    volumes = objects["Deployment", "shopset", "shopset-controller"]["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "admission", "secret": {"secretName": "mine", "optional": True}} in volumes
+
+
+def test_the_admission_webhook_is_asked_about_every_kind_that_others_refer_to(tmp_path: Path) -> None:
+    objects = by_name(with_admission(tmp_path))
+    (webhook,) = objects["ValidatingWebhookConfiguration", "", "shopset-fleet"]["webhooks"]
+    asked = {resource for rule in webhook["rules"] for resource in rule["resources"]}
+    assert asked == set(PLURALS.values()) - {"approvals", "holds", "rollbacks"}
 
 
 def test_what_is_switched_off_is_not_there() -> None:
@@ -114,7 +160,7 @@ def test_the_pod_satisfies_the_restricted_profile(installed: ApiServer) -> None:
 
 
 def test_the_charts_objects_are_accepted(installed: ApiServer) -> None:
-    helm_objects = yaml.safe_dump_all(template())
+    helm_objects = yaml.safe_dump_all(template("--set=admission.install=true"))
     installed.done("apply", "--server-side", "--dry-run=server", "--force-conflicts", "-f", "-", stdin=helm_objects)
 
 
@@ -220,6 +266,18 @@ def test_the_controllers_own_token_works_and_changes_finalizers_alone(installed:
     installed.done(*patch, '{"metadata":{"finalizers":null}}', user="controller")
 
 
+@pytest.mark.usefixtures("kubeconfig")
+def test_the_controller_may_look_at_its_namespace_with_the_admission_webhook(installed: ApiServer) -> None:
+    asking = ("get", "namespace", "-o", "name")
+    assert "forbidden" in installed.kubectl(*asking, "shopset", user="controller").stderr
+    roles = [each for each in template("--set=admission.install=true") if each["kind"] in ("Role", "RoleBinding")]
+    installed.apply(*(each for each in roles if each["metadata"]["name"] == "shopset-controller-admission"))
+    wait_for("the right", lambda: installed.kubectl(*asking, "shopset", user="controller").returncode == 0)
+    for other in ("argocd", "other"):
+        assert "forbidden" in installed.kubectl(*asking, other, user="controller").stderr
+    assert "forbidden" in installed.kubectl(*asking, user="controller").stderr
+
+
 def test_the_controller_runs_with_these_rights(installed: ApiServer, kubeconfig: Path, tmp_path: Path) -> None:
     repositories = {name: f"{tmp_path}/{name}.git" for name in ("system", "apps", "configuration")}
     installed.apply(
@@ -248,18 +306,17 @@ def test_the_controller_runs_with_these_rights(installed: ApiServer, kubeconfig:
     installed.done("delete", "platform", "shop", "-n", "shopset")
 
 
-def test_every_flag_of_the_pod_is_one_of_the_controller() -> None:
-    container = by_name(kustomized())["Deployment", "shopset", "shopset-controller"]["spec"]["template"]["spec"][
-        "containers"
-    ][0]
+def test_every_flag_of_the_pod_is_one_of_the_controller(tmp_path: Path) -> None:
+    deployment = by_name(with_admission(tmp_path))["Deployment", "shopset", "shopset-controller"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["shopset-controller", "run"]
     with make_context("run", list(container["args"])) as context:
         given = context.params
     mounts = [Path(each["mountPath"]) for each in container["volumeMounts"]]
-    for path in ("cache", "git_credentials", "webhook_secret", "secrets"):
+    for path in ("cache", "git_credentials", "webhook_secret", "secrets", "admission_certificate"):
         assert any(each.is_relative_to(given[path]) or given[path].is_relative_to(each) for each in mounts)
     ports = {each["name"]: each["containerPort"] for each in container["ports"]}
-    assert ports == {name: given[f"{name}_port"] for name in ("health", "webhook", "metrics")}
+    assert ports == {name: given[f"{name}_port"] for name in ("health", "webhook", "metrics", "admission")}
 
 
 def make_context(command: str, arguments: list[str]) -> Any:
