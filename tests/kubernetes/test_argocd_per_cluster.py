@@ -4,14 +4,16 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shopset.cli.scaffolding import Copy
-from support.kubernetes import KubernetesWorld
+from support.kubernetes import ROOT, KubernetesWorld
 from testbed.argocd import application_controller, install_argocd
 from testbed.processes import Processes
-from testbed.records import Bed
+from testbed.records import Bed, kubeconfig
 
 
 @pytest.fixture
@@ -25,6 +27,22 @@ def members(bed: Bed) -> Iterator[None]:
         yield
     finally:
         processes.stop()
+
+
+def kubeconfig_of_members(world: KubernetesWorld) -> Path:
+    """Return a kubeconfig for the clusters a and c that allows what deploy/members does, and nothing else."""
+    merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []}
+    for name in ("a", "c"):
+        world.kubectl("apply", "--server-side", "-k", str(ROOT / "deploy" / "members"), cluster=name)
+        token = world.kubectl("create", "token", "shopset-member", "-n", "shopset", cluster=name).strip()
+        authority = {name: world.bed.home / name / "apiserver.crt"}
+        found = json.loads(kubeconfig({name: world.bed.servers[name]}, authority, token))
+        found["users"][0]["name"] = found["contexts"][0]["context"]["user"] = name
+        for key in ("clusters", "users", "contexts"):
+            merged[key] += found[key]
+    path = world.folder / "members.kubeconfig"
+    path.write_text(json.dumps(merged))
+    return path
 
 
 def apply(world: KubernetesWorld) -> None:
@@ -42,12 +60,11 @@ def test_a_release_over_clusters_with_an_argo_cd_each(world: KubernetesWorld) ->
     world.tiers = {"dev": (), "prod": ("bake: 1s",)}
     world.copies = (Copy("c-1", "dev", "staging", "c"), Copy("a-1", "prod", "production", "a"))
     apply(world)
-    world.start("controller", "--timeout=5", f"--members={world.bed.kubeconfig}", "--poll=5")
+    world.start("controller", "--timeout=5", f"--members={kubeconfig_of_members(world)}", "--poll=5")
     first = world.head("apps")
     world.wait("prod verifies the first", lambda: world.verified("prod", first))
     assert not world.application("a-1")
-    live = json.loads(world.kubectl("get", "applications.argoproj.io", "-n", "argocd", "-o", "json", cluster="a"))
-    assert [each["metadata"]["name"] for each in live["items"]] == [f"{world.name}-a-1"]
+    assert [applications(world, name) for name in ("a", "c")] == [[f"{world.name}-a-1"], [f"{world.name}-c-1"]]
     below, above = (next(iter(world.ledger().verified[tier].values())) for tier in ("dev", "prod"))
     assert below.image_ids
     assert above.image_ids == below.image_ids
@@ -61,6 +78,12 @@ def test_a_release_over_clusters_with_an_argo_cd_each(world: KubernetesWorld) ->
     (rejection,) = world.ledger().rejected["prod"].values()
     assert "the tag was moved" in rejection.message
 
+    # A ShopSet that moves to another cluster is gone from the first.
+    world.copies = (Copy("c-1", "dev", "staging", "a"), world.copies[1])
+    apply(world)
+    moved = [[f"{world.name}-a-1", f"{world.name}-c-1"], []]
+    world.wait("it has moved", lambda: [applications(world, name) for name in ("a", "c")] == moved)
+
     # One cluster that does not answer is told of, and takes no other with it.
     os.kill(world.bed.pid("c-apiserver"), signal.SIGSTOP)
     try:
@@ -69,6 +92,12 @@ def test_a_release_over_clusters_with_an_argo_cd_each(world: KubernetesWorld) ->
     finally:
         os.kill(world.bed.pid("c-apiserver"), signal.SIGCONT)
     world.wait("it is back", lambda: world.condition("cluster", "c", "Observed").get("status") == "True")
+
+
+def applications(world: KubernetesWorld, cluster: str) -> list[str]:
+    """Return the names of this fleet's Applications in a cluster."""
+    found = world.kubectl("get", "applications.argoproj.io", "-n", "argocd", "-o", "name", cluster=cluster).split()
+    return sorted(name for each in found if (name := each.rpartition("/")[2]).startswith(f"{world.name}-"))
 
 
 def move_the_tag(world: KubernetesWorld, component: str) -> None:
