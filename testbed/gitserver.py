@@ -1,6 +1,7 @@
 """Git over authenticated smart HTTP: nginx and fcgiwrap before git's own http-backend. nginx serves the metrics too."""
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -71,7 +72,7 @@ def start_git(folder: Path, processes: Processes) -> str:
     for name in ("nginx", "repositories", "metrics"):
         (folder / name).mkdir(exist_ok=True)
     backend = subprocess.run([program("git"), "--exec-path"], capture_output=True, text=True, check=True).stdout.strip()
-    write(folder / "nginx" / "users", "".join(f"{name}:{{PLAIN}}{password}\n" for name, password in USERS.items()))
+    set_passwords(folder, USERS)
     sockets = [folder / "nginx" / f"fcgi-{number}" for number in range(_BACKENDS)]
     text = _CONFIGURATION.format(
         folder=folder,
@@ -96,11 +97,16 @@ def start_git(folder: Path, processes: Processes) -> str:
     return f"http://127.0.0.1:{port}/"
 
 
+def set_passwords(folder: Path, users: Mapping[str, str]) -> None:
+    """Say who may push and read, user -> password; it holds from the next request on."""
+    write(folder / "nginx" / "users", "".join(f"{name}:{{PLAIN}}{password}\n" for name, password in users.items()))
+
+
 def make_repositories(folder: Path, name: str) -> None:
     """Make a set of three empty repositories, `repositories/<name>/shopset-*.git`."""
     for repository in REPOSITORIES:
         path = folder / "repositories" / name / f"{repository}.git"
         subprocess.run([program("git"), "init", "-q", "--bare", "-b", "tier-0", str(path)], check=True)
-        for setting in ("http.receivepack=true", "core.fsync=none", "gc.auto=0"):
+        for setting in ("http.receivepack=true", "core.fsync=none", "gc.auto=0", "core.logAllRefUpdates=always"):
             key, _, value = setting.partition("=")
             subprocess.run([program("git"), "-C", str(path), "config", key, value], check=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gates.conftest import Serve, flood, respond
 from shopset.api import Gate
 from shopset.core.release.observed import GateReading
 from shopset.gates import Gates, Target
+from support.servers import Serve, flood, respond
 
 START = datetime(2026, 11, 25, 4, 43, tzinfo=UTC)
 TARGETS = [Target("a-1", "shopset-a-1", "a"), Target("b-1", "shopset-b-1", "b")]

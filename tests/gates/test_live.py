@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from gates.conftest import Serve, respond
 from shopset.api import Gate
 from shopset.api.platforms import Monitoring
 from shopset.core.release.observed import GateReading
 from shopset.gates import Gates, Target
+from support.servers import Serve, respond
 from testbed.monitoring import start_monitoring
 from testbed.processes import Processes, answers, wait_for
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gates.conftest import Serve, flood, respond
 from gates.histories import Recorded, history, yesterday
 from shopset.api import Gate
 from shopset.api.platforms import Monitoring
 from shopset.core.release.observed import GateReading
 from shopset.gates import Gates, Target
+from support.servers import Serve, flood, respond
 
 START = datetime(2026, 11, 25, 4, 43, tzinfo=UTC)
 END = START + timedelta(minutes=5)

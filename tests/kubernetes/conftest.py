@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shopset.cli.scaffolding import Copy
 from support.kubernetes import KubernetesWorld, prepare
 from testbed import beds
 from testbed.records import Bed
@@ -46,3 +47,12 @@ def world(bed: Bed, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[
         yield made
     finally:
         made.close(show=bool(request.session.testsfailed))
+
+
+@pytest.fixture
+def small(world: KubernetesWorld) -> KubernetesWorld:
+    """Two tiers with a ShopSet each."""
+    world.tiers = {"dev": (), "prod": ("bake: 1s",)}
+    world.copies = (Copy("c-1", "dev", "staging", "c"), Copy("a-1", "prod", "production", "a"))
+    world.apply()
+    return world

@@ -48,10 +48,10 @@ def test_people_steer_by_kubectl(world: KubernetesWorld) -> None:
     first = world.head("apps")
     world.wait("dev verifies the first", lambda: world.verified("dev", first))
     world.wait("prod waits for people", lambda: world.condition("tier", "prod", "Admitted").get("status") == "False")
-    world.apply(world.control("Approval", "first", tier="prod", revision=revision_of(world, first)))
+    world.apply(world.control("Approval", "first", tier="prod", revision=world.revision(first)[:10]))
     world.wait("prod verifies the first", lambda: world.verified("prod", first))
     world.wait("it is recorded", lambda: world.condition("approval", "first", "Recorded").get("status") == "True")
-    approvals = world.ledger().approvals["prod"][full_revision_of(world, first)]
+    approvals = world.ledger().approvals["prod"][world.revision(first)]
     assert [each.by.split(" ")[0] for each in approvals] == ["anna"]
 
     world.apply(world.control("Hold", "friday", tier="dev"))
@@ -63,14 +63,14 @@ def test_people_steer_by_kubectl(world: KubernetesWorld) -> None:
     world.wait("dev goes on", lambda: world.verified("dev", second))
     assert not world.ledger().active_holds("dev")
 
-    world.apply(world.control("Approval", "second", tier="prod", revision=revision_of(world, second)))
+    world.apply(world.control("Approval", "second", tier="prod", revision=world.revision(second)[:10]))
     world.wait("prod verifies the second", lambda: world.verified("prod", second))
-    world.apply(world.control("Rollback", "back", tier="prod", revision=revision_of(world, first)))
+    world.apply(world.control("Rollback", "back", tier="prod", revision=world.revision(first)[:10]))
     world.wait("prod is back", lambda: world.ledger().pins["prod"][-1].kind == "Rollback")
     world.wait("it is recorded", lambda: world.condition("rollback", "back", "Recorded").get("status") == "True")
     world.wait("prod runs it", lambda: world.status("shopset", "a-1").get("ready"))
     ledger = world.ledger()
-    assert ledger.is_rejected("prod", full_revision_of(world, second))
+    assert ledger.is_rejected("prod", world.revision(second))
     assert len([pin for pin in ledger.pins["prod"] if pin.kind == "Rollback"]) == 1
 
 
@@ -155,11 +155,3 @@ def versions(world: KubernetesWorld) -> dict[str, str]:
     found = json.loads(world.kubectl("get", "shopset", "-n", world.name, "-o", "json"))["items"]
     found += json.loads(world.kubectl("get", "tiers,clusters,platforms", "-n", world.name, "-o", "json"))["items"]
     return {f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"] for each in found}
-
-
-def full_revision_of(world: KubernetesWorld, commit: str) -> str:
-    return next(pin.revision for pin in world.ledger().pins["dev"] if pin.apps == commit)
-
-
-def revision_of(world: KubernetesWorld, commit: str) -> str:
-    return full_revision_of(world, commit)[:10]

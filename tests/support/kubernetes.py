@@ -1,13 +1,15 @@
 """A small real world on the test bed: a fleet in a namespace, three repositories behind HTTP, and controllers as processes."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,13 +18,14 @@ import yaml
 
 from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, first_commit
 from shopset.core.release.ledgers import Ledger, read_ledger
+from shopset.engine.workplaces import credential_environment
 from shopset.kube.clients import PLURALS
 from support.worlds import COPIES, ENVIRONMENT, git
-from testbed.gitserver import REPOSITORIES, make_repositories
+from testbed.gitserver import make_repositories
 from testbed.kubernetes import kubectl, serves
 from testbed.processes import wait_for
 from testbed.programs import program
-from testbed.records import USERS, Bed
+from testbed.records import MEMBERS, USERS, Bed
 
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE: Final = 180.0
@@ -30,10 +33,24 @@ PATIENCE: Final = 180.0
 TIERS: Final[Mapping[str, Sequence[str]]] = {"dev": (), "beta": ("bake: 2s",), "prod": ("bake: 2s",)}
 
 
+@contextmanager
+def away(bed: Bed, part: str) -> Iterator[None]:
+    """Let a part hang, as one does whose machine is stuck: connections stay open, and nothing answers."""
+    pid = bed.pid(part)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def prepare(bed: Bed) -> None:
     """Make a bed's management cluster one that knows shopset's kinds."""
     kubectl(bed.home, "management", "apply", "--server-side", "-k", str(ROOT / "deploy" / "crds"))
-    wait_for("shopset's kinds", lambda: serves(bed.home, *(f"{plural}.shopset.dev" for plural in PLURALS.values())))
+    wait_for(
+        "shopset's kinds",
+        lambda: serves(bed.home, "management", *(f"{plural}.shopset.dev" for plural in PLURALS.values())),
+    )
 
 
 class Controller:
@@ -71,7 +88,12 @@ class KubernetesWorld:
     copies: Sequence[Copy] = COPIES
     name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:6]}")
     controllers: list[Controller] = field(default_factory=list)
-    monitoring: Mapping[str, Any] | None = None
+    topology: Mapping[str, Mapping[str, str]] = field(
+        default_factory=lambda: {name: {"region": name} for name in MEMBERS}
+    )
+    """Cluster -> its labels."""
+    platform: Mapping[str, Any] = field(default_factory=dict)
+    """What the Platform's spec has besides its repositories."""
 
     def __post_init__(self) -> None:
         make_repositories(self.bed.home, self.name)
@@ -93,7 +115,7 @@ class KubernetesWorld:
             tiers=self.tiers,
             configurations=("staging", "production"),
             copies=self.copies,
-            topology={name: {"region": name} for name in ("a", "b", "c")},
+            topology=self.topology,
         )
         found = [each for text in layout.files().values() for each in yaml.safe_load_all(text)]
         for each in found:
@@ -101,8 +123,7 @@ class KubernetesWorld:
             if each["kind"] == "Platform":
                 each["metadata"]["name"] = self.name
                 each["spec"]["prefixes"] = {"namespace": f"{self.name}-"}
-                if self.monitoring is not None:
-                    each["spec"]["monitoring"] = self.monitoring
+                each["spec"] |= self.platform
         return found
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
@@ -185,16 +206,53 @@ class KubernetesWorld:
         pins = [pin for pin in ledger.pins.get(tier, ()) if pin.apps == commit]
         return any(ledger.is_verified(tier, pin.revision) for pin in pins)
 
+    def revision(self, commit: str) -> str:
+        """Return the revision with an apps commit that the lowest tier took; empty as long as there is none."""
+        pins = self.ledger().pins.get(next(iter(self.tiers)), ())
+        return next((pin.revision for pin in pins if pin.apps == commit), "")
+
+    def runs(self, shopset: str, commit: str) -> bool:
+        """Whether a ShopSet is ready with an apps commit."""
+        status = self.status("shopset", shopset)
+        return bool(status.get("ready")) and status["revision"] == self.revision(commit)[:7]
+
     def head(self, name: str, branch: str = "tier-0") -> str:
         """Return the head of a branch."""
         return git("rev-parse", branch, folder=self.repository(name))
 
-    # -- a developer
+    # -- people
 
-    def push(self, files: Mapping[str, str | None], subject: str = "a change", branch: str = "tier-0") -> str:
-        """Commit files to apps, and push them over HTTP as a person does. Returns the commit."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a person's commands run with."""
+        credentials = credential_environment(self.credentials)
+        folders = {"TMPDIR": str(self.folder), "SHOPSET_CACHE": str(self.folder / "by-hand")}
+        return {**ENVIRONMENT, **credentials, **folders}
+
+    def shopctl(self, *arguments: str, codes: Sequence[int] = (0, 2)) -> str:
+        """Run shopctl on the fleet in the cluster. Returns what it printed."""
+        place = (f"--kubeconfig={self.bed.kubeconfig}", "--context=management", f"--namespace={self.name}")
+        done = subprocess.run(
+            [sys.executable, "-m", "shopset.cli", *arguments, *place],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        assert done.returncode in codes, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def push(
+        self,
+        files: Mapping[str, str | None],
+        subject: str = "a change",
+        branch: str = "tier-0",
+        repository: str = "apps",
+    ) -> str:
+        """Commit files, and push them over HTTP as a person does. Returns the commit."""
         work = self.folder / f"work-{uuid.uuid4().hex[:6]}"
-        url = f"{self.bed.git_as('anna')}{self.name}/{REPOSITORIES[1]}.git"
+        url = f"{self.bed.git_as('anna')}{self.name}/shopset-{repository}.git"
         git("clone", "--quiet", "--branch", branch, url, str(work))
         for path, content in files.items():
             if content is None:
