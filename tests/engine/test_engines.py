@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
-from shopset.core.release.actions import AnyAction, PushCommits
+from shopset.cli.scaffolding import Copy
+from shopset.core.release.actions import AnyAction, ApplyApplication, PushCommits
 from shopset.core.release.requests import Hold, Resume
+from shopset.directory.clusters import DirectoryError
 from shopset.engine import TooManyRacesError, Watching, converge
 from shopset.gitops import LostRaceError, UnreachableError
 from support.worlds import YAMADA, World, workplace_of
@@ -120,3 +123,54 @@ def test_an_unchanged_world_asks_nothing_again(world: World, monkeypatch: pytest
     world.plan()
     monkeypatch.setattr(world.workplace.remotes, "answer", lambda question: pytest.fail(f"asked again: {question}"))
     assert not world.plan()[0].actions
+
+
+def several(tmp_path: Path, at_once: int) -> tuple[World, list[AnyAction]]:
+    """Return a world with six ShopSets on one tier that is pinned, and what is to be done for their Applications."""
+    copies = [Copy(f"c-{number}", "dev", "staging", "c") for number in range(6)]
+    world = World(tmp_path, {"dev": ()}, copies)
+    world.workplace.engine.at_once = at_once
+    while not any(isinstance(action, ApplyApplication) for action in world.plan()[0].actions):
+        assert not world.workplace.engine.act(world.plan()[0].actions[:1]).failures
+    return world, list(world.plan()[0].actions)
+
+
+def test_applications_of_a_tier_are_applied_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, actions = several(tmp_path, at_once=3)
+    together = Barrier(3, timeout=10)
+    apply = world.workplace.engine.delivery.apply
+
+    def meeting(cluster: str, application: str, manifest: bytes) -> None:
+        together.wait()
+        apply(cluster, application, manifest)
+
+    monkeypatch.setattr(world.workplace.engine.delivery, "apply", meeting)
+    begun: list[AnyAction] = []
+    outcome = world.workplace.engine.act(actions, begun.append)
+    assert list(outcome.done) == begun == actions
+    monkeypatch.undo()
+    world.climb("dev")
+
+
+def test_what_fails_side_by_side_leaves_the_rest_for_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, actions = several(tmp_path, at_once=3)
+    apply = world.workplace.engine.delivery.apply
+
+    def failing(cluster: str, application: str, manifest: bytes) -> None:
+        if application.endswith("c-1"):
+            message = "the API server does not answer"
+            raise DirectoryError(message)
+        apply(cluster, application, manifest)
+
+    monkeypatch.setattr(world.workplace.engine.delivery, "apply", failing)
+    outcome = world.workplace.engine.act(actions)
+    assert [failure.action for failure in outcome.failures] == [actions[1]]
+    assert list(outcome.done) == [actions[0], actions[2]]
+    monkeypatch.undo()
+    world.climb("dev")
+
+
+def test_who_may_no_longer_act_finishes_only_what_has_begun(tmp_path: Path) -> None:
+    world, actions = several(tmp_path, at_once=3)
+    answers = iter([True] * 4 + [False] * 9)
+    assert list(world.workplace.engine.act(actions, may_act=lambda: next(answers)).done) == actions[:4]

@@ -82,12 +82,13 @@ def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = ut
     places = Places.of(fleet, str(settings.fleet.absolute()), settings.kubeconfig, settings.context)
     shop = open_workshop(places, tools)
     if fleet.platform.spec.delivery.directory is None:
-        from shopset.kube.members import Members  # noqa: PLC0415  # a fleet of folders must not pay for it
+        from shopset.kube.applications import AT_ONCE  # noqa: PLC0415  # a fleet of folders must not pay for it
+        from shopset.kube.members import Members  # noqa: PLC0415
         from shopset.kube.pods import MemberPods  # noqa: PLC0415
 
         members = Members(Path(settings.kubeconfig) if settings.kubeconfig else None, settings.timeout).follow(fleet)
         argocd = _connect_argocd(settings, fleet, members, shop.remotes.read_blob)
-        engine = Engine(fleet, shop.remotes, argocd, shop.builder, clock)
+        engine = Engine(fleet, shop.remotes, argocd, shop.builder, clock, at_once=AT_ONCE)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
         engine.pods = MemberPods(members)
         return Workplace(fleet, engine, shop.remotes, shop.builder, places, None)

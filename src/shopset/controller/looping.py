@@ -24,7 +24,7 @@ from shopset.core.release.plans import Condition
 from shopset.core.release.refusals import RequestRefusedError
 from shopset.engine import Engine, Failure, Outcome, Round, TooManyRacesError, Watching, converge, pause_until
 from shopset.engine.workplaces import Tools, credential_environment, make_gates, open_workshop
-from shopset.kube.applications import ArgoCd
+from shopset.kube.applications import AT_ONCE, ArgoCd
 from shopset.kube.clients import KubeError
 from shopset.kube.fleets import Reading
 from shopset.kube.instances import ArgoCds
@@ -225,7 +225,7 @@ class Loop:
         shop = open_workshop(Places.of(fleet, ""), tools)
         members = Members(settings.members, settings.timeout).follow(fleet) if settings.members else None
         argocd = self._connect_argocd(fleet, members, shop.remotes.read_blob)
-        engine = Engine(fleet, shop.remotes, argocd, shop.builder, self._clock)
+        engine = Engine(fleet, shop.remotes, argocd, shop.builder, self._clock, at_once=AT_ONCE)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
         engine.pods = MemberPods(members) if members else None
         return _Workplace(fleet.platform, argocd, engine, members)

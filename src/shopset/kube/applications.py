@@ -19,6 +19,8 @@ from shopset.kube.stores import Store
 
 _SHOPSET: Final = "shopset.dev/shopset"
 SELECTOR: Final[dict[str, str | None]] = {"app.kubernetes.io/part-of": "shopset"}
+AT_ONCE: Final = 8
+"""Applications that are worked on side by side: an API server takes as many requests of one client in its stride."""
 _PARSED: Final = 1 << 15
 """Manifests that are kept parsed."""
 _COMMIT: Final = re.compile("[0-9a-f]{40}")
