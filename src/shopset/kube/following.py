@@ -20,7 +20,6 @@ _SERVER_TIMEOUT: Final = 120
 _SILENCE: Final = 150.0
 """Seconds without any news after which a watch is begun anew: it may have gone silent without being closed."""
 _GONE: Final = 410
-"""What the API server answers where it no longer knows what has changed since a version."""
 _PAUSE: Final = 2.0
 """Seconds before the API server is asked again."""
 
@@ -67,13 +66,11 @@ class Follower:
                 if not self._version:
                     await self._list()
                 await self._watch()
-            except ApiError as error:
-                if error.status.code == _GONE:
+            except httpx2.HTTPError as error:
+                if _is_forgotten(error):
                     self._version = ""
                 else:
-                    self._complain(error.status.message)
-            except httpx2.HTTPError as error:
-                self._complain(error)
+                    self._complain(error)
             await asyncio.sleep(_PAUSE)
 
     async def _list(self) -> None:
@@ -117,3 +114,10 @@ class Follower:
         if trouble != self._trouble:
             _log.warning("%s cannot be watched: %s", self._of.resource.__name__, trouble)
         self._trouble = trouble
+
+
+def _is_forgotten(error: httpx2.HTTPError) -> bool:
+    """Whether the API server no longer knows what has changed since a version."""
+    if isinstance(error, ApiError):
+        return error.status.code == _GONE
+    return isinstance(error, httpx2.HTTPStatusError) and error.response.status_code == _GONE
