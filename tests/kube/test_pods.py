@@ -1,12 +1,13 @@
 """Which images run, as a real API server tells of Pods (whose statuses a test writes as kubelets do)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shopset.core.release.observed import RunningImages
 from shopset.kube.members import Members
 from shopset.kube.pods import MemberPods
 from support.api_servers import CONTEXT, ApiServer, api_server
@@ -22,8 +23,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         yield found
 
 
-def pods(server: ApiServer) -> MemberPods:
-    return MemberPods(Members(server.kubeconfig, 5, {"c": CONTEXT}))
+Read = Callable[..., RunningImages]
+
+
+@pytest.fixture
+def read(server: ApiServer) -> Iterator[Read]:
+    """Read places by a context of a kubeconfig."""
+    opened = []
+
+    def read_once(*places: tuple[str, str], kubeconfig: Path | None = None, context: str = CONTEXT) -> RunningImages:
+        members = Members(kubeconfig or server.kubeconfig, 5, {"c": context})
+        opened.append(members)
+        return MemberPods(members).read(places)
+
+    yield read_once
+    for each in opened:
+        each.close()
 
 
 def run(server: ApiServer, namespace: str, name: str, ids: dict[str, str], phase: str = "Running", **meta: Any) -> None:
@@ -54,7 +69,9 @@ def namespace(server: ApiServer, request: pytest.FixtureRequest) -> str:
     return str(name)
 
 
-def test_images_have_the_names_of_the_spec_and_the_ids_of_the_runtime(server: ApiServer, namespace: str) -> None:
+def test_images_have_the_names_of_the_spec_and_the_ids_of_the_runtime(
+    server: ApiServer, namespace: str, read: Read
+) -> None:
     run(
         server,
         namespace,
@@ -62,44 +79,45 @@ def test_images_have_the_names_of_the_spec_and_the_ids_of_the_runtime(server: Ap
         {"cart:1": f"docker.io/library/cart@{CART}", "page:1": f"docker-pullable://page@{PAGE}"},
     )
     run(server, namespace, "other", {"setup:1": SETUP})
-    found = pods(server).read([("c", namespace), ("c", "nothing-is-here")])
+    found = read(("c", namespace), ("c", "nothing-is-here"))
     assert (found.ids, found.problem) == ({"cart:1": (CART,), "page:1": (PAGE,), "setup:1": (SETUP,)}, "")
 
 
-def test_two_ids_of_one_name_are_both_told(server: ApiServer, namespace: str) -> None:
+def test_two_ids_of_one_name_are_both_told(server: ApiServer, namespace: str, read: Read) -> None:
     run(server, namespace, "one", {"cart:1": f"cart@{CART}"})
     run(server, namespace, "two", {"cart:1": f"cart@{PAGE}"})
-    assert pods(server).read([("c", namespace)]).ids == {"cart:1": (CART, PAGE)}
+    assert read(("c", namespace)).ids == {"cart:1": (CART, PAGE)}
 
 
-def test_what_does_not_run_or_is_to_go_does_not_count(server: ApiServer, namespace: str) -> None:
+def test_what_does_not_run_or_is_to_go_does_not_count(server: ApiServer, namespace: str, read: Read) -> None:
     run(server, namespace, "job", {"job:1": f"job@{CART}"}, phase="Succeeded")
     run(server, namespace, "old", {"cart:1": f"cart@{CART}"}, finalizers=["example.com/slow"])
     server.kubectl("delete", "pod", "old", "-n", namespace, "--wait=false")
-    found = pods(server).read([("c", namespace)])
+    found = read(("c", namespace))
     assert (found.ids, found.problem) == ({}, "")
 
 
-def test_an_image_without_an_id_is_a_problem(server: ApiServer, namespace: str) -> None:
+def test_an_image_without_an_id_is_a_problem(server: ApiServer, namespace: str, read: Read) -> None:
     run(server, namespace, "cart", {"cart:1": ""})
-    assert "container c0 of Pod" in pods(server).read([("c", namespace)]).problem
+    assert "container c0 of Pod" in read(("c", namespace)).problem
 
 
 @pytest.mark.parametrize("context", ["nowhere", ""])
-def test_a_cluster_that_cannot_be_reached_is_a_problem(server: ApiServer, context: str) -> None:
-    found = MemberPods(Members(server.kubeconfig, 5, {"c": context})).read([("c", "default")])
-    assert "--context" in found.problem
+def test_a_cluster_that_cannot_be_reached_is_a_problem(context: str, read: Read) -> None:
+    assert "--context" in read(("c", "default"), context=context).problem
 
 
-def test_a_kubeconfig_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
-    assert "kubeconfig" in MemberPods(Members(tmp_path / "kubeconfig", 5, {"c": "c"})).read([("c", "default")]).problem
+def test_a_kubeconfig_that_is_not_there_is_a_problem(tmp_path: Path, read: Read) -> None:
+    assert "kubeconfig" in read(("c", "default"), kubeconfig=tmp_path / "kubeconfig").problem
 
 
 def test_a_kubeconfig_that_was_rotated_is_read_anew(server: ApiServer, tmp_path: Path, namespace: str) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     text = server.kubeconfig.read_text()
     kubeconfig.write_text(text.replace("admin-token", "an-old-token"))
-    members = MemberPods(Members(kubeconfig, 5, {"c": CONTEXT}))
+    pods = Members(kubeconfig, 5, {"c": CONTEXT})
+    members = MemberPods(pods)
     assert "Unauthorized" in members.read([("c", namespace)]).problem
     kubeconfig.write_text(text)
     assert members.read([("c", namespace)]).problem == ""
+    pods.close()

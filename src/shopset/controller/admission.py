@@ -21,7 +21,7 @@ from shopset.controller.shops import Shops
 from shopset.controller.statuses import in_words
 from shopset.core.admission import Said, dependents, new_errors
 from shopset.core.fleets import Problem, host_is_taken
-from shopset.kube.clients import KubeError, Manifest, asking
+from shopset.kube.clients import KubeError, Manifest, asking, ready
 from shopset.kube.fleets import parse
 from shopset.kube.stores import key_of
 
@@ -32,6 +32,7 @@ UNDER_WAY: Final = 0.5
 """Seconds that news of what was changed just before may take; no refusal is given on older ones."""
 _SHOWN: Final = 8
 _log = logging.getLogger(__name__)
+_NAMESPACE: Final = ready(Namespace)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _is_ending(client: Client, namespace: str) -> bool:
     """Whether a namespace is being deleted, and all that is in it therefore. In doubt nobody is held up."""
     try:
         with asking(f"namespace {namespace}"):
-            found = client.get(Namespace, namespace)
+            found = client.get(_NAMESPACE, namespace)
     except KubeError as error:
         _log.warning("%s", error)
         return True

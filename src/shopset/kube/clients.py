@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx2
 from lightkube import ApiError, Client, KubeConfig
+from lightkube.core import decoders
 from lightkube.core.exceptions import ConfigError
+from lightkube.core.resource import Resource
 from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
+from lightkube.models.meta_v1 import ObjectMeta
 
 from shopset.api import API_GROUP, KINDS
 from shopset.core.errors import ShopsetError
@@ -19,12 +22,27 @@ PLURALS: Final[Mapping[str, str]] = {
     kind: f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s" for kind in KINDS
 }
 """Kind -> the name of its collection."""
+_Kind = TypeVar("_Kind", bound=Resource)
+
+
+def ready(kind: type[_Kind]) -> type[_Kind]:
+    """Return a kind that several threads may ask for.
+
+    msgspec, by which lightkube reads, builds what it knows of a type at the first use, and the process ends with a
+    segmentation fault where two threads do so at once.
+    """
+    decoders.decode_list(b'{"items": [{}]}', kind)
+    return kind
+
+
 RESOURCES: Final[Mapping[str, type[GenericNamespacedResource]]] = {
-    kind: create_namespaced_resource(API_GROUP, "v1alpha1", kind, plural) for kind, plural in PLURALS.items()
+    kind: ready(create_namespaced_resource(API_GROUP, "v1alpha1", kind, plural)) for kind, plural in PLURALS.items()
 }
-APPLICATION: Final[type[GenericNamespacedResource]] = create_namespaced_resource(
-    "argoproj.io", "v1alpha1", "Application", "applications"
-)
+APPLICATION: Final = ready(create_namespaced_resource("argoproj.io", "v1alpha1", "Application", "applications"))
+# What each answer is read by, or a part of it.
+decoders.decode_status(b"{}")
+decoders.decode_watch_event(b'{"type": "", "object": {}}')
+ObjectMeta.from_dict({})
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as JSON has it."""

@@ -18,11 +18,9 @@ from typing import Any, Final
 from lightkube import Client
 from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
 
-from shopset.kube.clients import ConflictError, KubeError, NotFoundError, asking
+from shopset.kube.clients import ConflictError, KubeError, NotFoundError, asking, ready
 
-LEASE: Final[type[GenericNamespacedResource]] = create_namespaced_resource(
-    "coordination.k8s.io", "v1", "Lease", "leases"
-)
+LEASE: Final = ready(create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases"))
 _log = logging.getLogger(__name__)
 
 

@@ -37,11 +37,17 @@ class Members:
             self._clients[context] = connect(kubeconfig, context, self._timeout)
         return self._clients[context]
 
+    def close(self) -> None:
+        """End the connections."""
+        for each in self._clients.values():
+            each.close()
+        self._clients.clear()
+
     def _forget_rotated(self) -> None:
         try:
             written = self._kubeconfig.stat().st_mtime_ns if self._kubeconfig else None
         except OSError as error:
             raise KubeError(f"the kubeconfig of the clusters cannot be read: {error}") from error
         if written != self._written:
-            self._clients.clear()
+            self.close()
             self._written = written

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from lightkube import Client
-from lightkube.models.core_v1 import ContainerStatus
-from lightkube.resources.core_v1 import Pod
+from lightkube.generic_resource import create_namespaced_resource
 
 from shopset.core.release.observed import RunningImages
-from shopset.kube.clients import KubeError, asking
+from shopset.kube.clients import KubeError, Manifest, asking, ready
 from shopset.kube.members import Members
 
+_POD: Final = ready(create_namespaced_resource("", "v1", "Pod", "pods"))
 _AT_ONCE: Final = 8
 """Namespaces that are looked into at the same time."""
 _DIGEST: Final = re.compile("[a-z0-9]+:[0-9a-f]{32,}$")
@@ -42,21 +42,21 @@ class MemberPods:
 def _running(client: Client, cluster: str, namespace: str) -> Iterator[tuple[str, str]]:
     """Yield image and id of each container of a running Pod that is to stay. Raises KubeError."""
     with asking(f"Pods in namespace {namespace} of cluster {cluster}"):
-        pods = list(client.list(Pod, namespace=namespace, fields={"status.phase": "Running"}))
+        pods: list[Manifest] = list(client.list(_POD, namespace=namespace, fields={"status.phase": "Running"}))
     for pod in pods:
-        if pod.spec is None or pod.status is None or pod.metadata is None or pod.metadata.deletionTimestamp:
+        metadata, spec, status = pod["metadata"], pod["spec"], pod["status"]
+        if "deletionTimestamp" in metadata:
             continue
         # A container runtime may write the image's name in another form: the spec's is the one that people gave it.
-        named = {each.name: each.image or "" for each in (*(pod.spec.initContainers or ()), *pod.spec.containers)}
-        statuses = (*(pod.status.initContainerStatuses or ()), *(pod.status.containerStatuses or ()))
-        for status in statuses:
-            yield named.get(status.name, status.image), _id_of(status, f"{namespace}/{pod.metadata.name}")
+        named = {each["name"]: each["image"] for each in (*spec.get("initContainers", ()), *spec["containers"])}
+        for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+            yield named[container["name"]], _id_of(container, f"{namespace}/{metadata['name']}")
 
 
-def _id_of(status: ContainerStatus, pod: str) -> str:
+def _id_of(container: Manifest, pod: str) -> str:
     """Return the digest in `registry.example.com/cart@sha256:…`, `docker-pullable://…` or `sha256:…`. Raises KubeError."""
-    found = _DIGEST.search(status.imageID or "")
+    found = _DIGEST.search(container.get("imageID", ""))
     if found is None:
-        message = f"container {status.name} of Pod {pod} has no image id yet"
+        message = f"container {container['name']} of Pod {pod} has no image id yet"
         raise KubeError(message)
     return found[0]
