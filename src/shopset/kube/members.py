@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Self
 
 from lightkube import Client
@@ -20,6 +21,7 @@ class Members:
         self._kubeconfig = kubeconfig
         self._timeout = timeout
         self._contexts = contexts or {}
+        self._lock = Lock()
         self._clients: dict[str, Client] = {}
         self._written: int | None = None
 
@@ -30,12 +32,13 @@ class Members:
 
     def client(self, cluster: str) -> Client:
         """Return a connection to a cluster. Raises KubeError."""
-        self._forget_rotated()
-        context = self._contexts[cluster]
-        if context not in self._clients:
-            kubeconfig = str(self._kubeconfig) if self._kubeconfig else None
-            self._clients[context] = connect(kubeconfig, context, self._timeout)
-        return self._clients[context]
+        with self._lock:
+            self._forget_rotated()
+            context = self._contexts[cluster]
+            if context not in self._clients:
+                kubeconfig = str(self._kubeconfig) if self._kubeconfig else None
+                self._clients[context] = connect(kubeconfig, context, self._timeout)
+            return self._clients[context]
 
     def close(self) -> None:
         """End the connections."""
