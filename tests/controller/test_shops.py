@@ -19,6 +19,7 @@ def shop(name: str, *hosts: str, since: int = 0, told: str = "", generation: int
             "name": name,
             "namespace": "fleet",
             "uid": name,
+            "resourceVersion": "1",
             "generation": generation,
             "creationTimestamp": f"2026-11-26T10:00:{since:02}Z",
         },
