@@ -249,10 +249,14 @@ def _failure(operation: Mapping[str, Any], commit: str | None) -> str:
     """Say why the last sync of the present commit failed for good; Argo CD's own retries are over by then."""
     if operation.get("phase") not in ("Failed", "Error"):
         return ""
-    tried = (operation.get("syncResult") or {}).get("revision") or (
-        (operation.get("operation") or {}).get("sync") or {}
-    ).get("revision")
-    return _line(operation.get("message") or "the sync failed") if tried in (None, "", commit) else ""
+    result = operation.get("syncResult") or {}
+    tried = result.get("revision") or ((operation.get("operation") or {}).get("sync") or {}).get("revision")
+    if tried not in (None, "", commit):
+        return ""
+    # Argo CD's message does not tell which hook it was, nor why.
+    hooks = (each for each in result.get("resources") or () if each.get("hookPhase") in ("Failed", "Error"))
+    told = (f"{each.get('hookType')} {each.get('name')}: {each.get('message', '')}" for each in hooks)
+    return _line("; ".join([operation.get("message") or "the sync failed", *told]))
 
 
 def _message(status: Mapping[str, Any]) -> str:

@@ -1,0 +1,30 @@
+"""What is read from an Application as Argo CD writes it."""
+
+from typing import Any
+
+from shopset.kube.applications import observed
+
+COMMIT = "a" * 40
+
+
+def failed(tried: str, *resources: dict[str, str]) -> dict[str, Any]:
+    """Return an Application whose last sync failed for good."""
+    operation = {"phase": "Failed", "message": "one or more tasks failed"}
+    result = {"revision": tried, "resources": list(resources)}
+    status = {"sync": {"status": "Synced", "revision": COMMIT}, "operationState": operation | {"syncResult": result}}
+    return {"metadata": {"name": "shop-a-1"}, "status": status}
+
+
+def sync_error(application: dict[str, Any]) -> str:
+    return observed(application, "a-1", "a", "").sync_error
+
+
+def test_a_failed_sync_tells_the_hooks_that_failed() -> None:
+    good = {"name": "migrate", "hookType": "PreSync", "hookPhase": "Succeeded", "message": "done"}
+    bad = {"name": "buy", "hookType": "PostSync", "hookPhase": "Failed", "message": "no\ncart"}
+    assert sync_error(failed(COMMIT, good, bad)) == "one or more tasks failed; PostSync buy: no cart"
+    assert sync_error(failed(COMMIT)) == "one or more tasks failed"
+
+
+def test_a_failed_sync_of_another_commit_tells_nothing() -> None:
+    assert not sync_error(failed("b" * 40))
