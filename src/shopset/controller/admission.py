@@ -87,14 +87,13 @@ def make_application(objects: Objects, metrics: Metrics, under_way: float = UNDE
 
 
 async def _settled(review: Review, objects: Objects, under_way: float) -> str:
-    """Return why a change is refused, after news that was under way has come."""
+    """Return why a change is refused, after news that was under way has come; not where all of the namespace goes."""
     if not judge(review, objects):
         return ""
-    await asyncio.sleep(under_way)
-    refusal = "; ".join(judge(review, objects))
-    if refusal and review.after is None and await asyncio.to_thread(_is_ending, objects.client, objects.namespace):
+    if review.after is None and await asyncio.to_thread(_is_ending, objects.client, objects.namespace):
         return ""
-    return refusal
+    await asyncio.sleep(under_way)
+    return "; ".join(judge(review, objects))
 
 
 def _is_ending(client: Client, namespace: str) -> bool:
