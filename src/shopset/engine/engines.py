@@ -16,7 +16,6 @@ from shopset.core.release.actions import (
     ApplyApplication,
     DeleteApplication,
     Identity,
-    OnApplication,
     PushCommits,
     PushMerge,
     PushRefs,
@@ -83,7 +82,7 @@ class Engine:
     pods: PodReader | None = None
     renderers: Renderers = RENDERERS
     at_once: int = 1
-    """How many Applications of a tier are applied, refreshed, synced or deleted side by side."""
+    """How many actions of one kind and tier are done side by side: tags of two repositories, Applications."""
     _facts: Facts = field(default_factory=Facts)
 
     def observe(self) -> Observed:
@@ -225,8 +224,8 @@ class Engine:
 
 
 def _batches(actions: Iterable[AnyAction], most: int) -> Iterator[tuple[AnyAction, ...]]:
-    """Yield the actions in their order: alone, or together with others of the kind on Applications of the same tier."""
+    """Yield the actions in their order: those of one kind and tier together, but for commits, each on top of another."""
     for (kind, _), group in groupby(actions, lambda action: (type(action), action.tier)):
-        size = most if issubclass(kind, ApplyApplication | OnApplication) else 1
+        size = 1 if issubclass(kind, PushCommits | PushMerge) else most
         while batch := tuple(islice(group, size)):
             yield batch
