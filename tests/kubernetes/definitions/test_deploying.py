@@ -119,6 +119,17 @@ def test_helm_makes_a_certificate_that_the_api_server_trusts(tmp_path: Path) -> 
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
 
 
+def test_an_upgrade_by_helm_keeps_the_certificate(installed: ApiServer) -> None:
+    looking = ("--dry-run=server", f"--kubeconfig={installed.folder / 'admin.kubeconfig'}")
+    secret = ("Secret", "shopset", "shopset-admission")
+    made = by_name(template("--set=admission.install=true", *looking))
+    installed.apply(made[secret])
+    again = by_name(template("--set=admission.install=true", *looking))
+    assert again[secret]["data"] == made[secret]["data"]
+    (webhook,) = again["ValidatingWebhookConfiguration", "", "shopset-fleet"]["webhooks"]
+    assert webhook["clientConfig"]["caBundle"] == made[secret]["data"]["ca.crt"]
+
+
 def test_a_certificate_may_be_the_users_own() -> None:
     own = "--set=admission.install=true,admission.certificate=own,admission.caBundle=QQ==,admission.secret=mine"
     objects = by_name(template(own))
