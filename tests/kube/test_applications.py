@@ -22,7 +22,8 @@ def sync_error(application: dict[str, Any]) -> str:
 def test_a_failed_sync_tells_the_hooks_that_failed() -> None:
     good = {"name": "migrate", "hookType": "PreSync", "hookPhase": "Succeeded", "message": "done"}
     bad = {"name": "buy", "hookType": "PostSync", "hookPhase": "Failed", "message": "no\ncart"}
-    assert sync_error(failed(COMMIT, good, bad)) == "one or more tasks failed; PostSync buy: no cart"
+    refused = {"name": "cart", "hookPhase": "Failed", "status": "SyncFailed", "message": "as the first line says"}
+    assert sync_error(failed(COMMIT, good, bad, refused)) == "one or more tasks failed; PostSync buy: no cart"
     assert sync_error(failed(COMMIT)) == "one or more tasks failed"
 
 

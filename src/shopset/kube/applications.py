@@ -254,8 +254,9 @@ def _failure(operation: Mapping[str, Any], commit: str | None) -> str:
     if tried not in (None, "", commit):
         return ""
     # Argo CD's message does not tell which hook it was, nor why.
-    hooks = (each for each in result.get("resources") or () if each.get("hookPhase") in ("Failed", "Error"))
-    told = (f"{each.get('hookType')} {each.get('name')}: {each.get('message', '')}" for each in hooks)
+    hooks = (each for each in result.get("resources") or () if each.get("hookType"))
+    failed = (each for each in hooks if each.get("hookPhase") in ("Failed", "Error"))
+    told = (f"{each['hookType']} {each.get('name')}: {each.get('message', '')}" for each in failed)
     return _line("; ".join([operation.get("message") or "the sync failed", *told]))
 
 
