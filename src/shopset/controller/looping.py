@@ -180,7 +180,7 @@ class Loop:
         for action in outcome.done:
             self._metrics.actions.labels(action.kind.value, "done").inc()
             _log.info("%s", action.what, extra={"kind": action.kind.value, "tier": action.tier})
-            self._teller.acted(action)
+        self._teller.acted(outcome.done)
         for failure in outcome.failures:
             self._metrics.actions.labels(failure.action.kind.value, "failed").inc()
             _log.warning("%s: %s", failure.action.what, failure.error)

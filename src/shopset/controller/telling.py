@@ -1,7 +1,8 @@
 """Telling people: statuses where they differ from what is there, and Events for what changed or was done."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from shopset.controller.metrics import Metrics
 from shopset.controller.objects import Objects
 from shopset.controller.statuses import shop_status
 from shopset.core.release.actions import ActionKind, AnyAction, OnApplication
+from shopset.kube.applications import AT_ONCE
 from shopset.kube.clients import ConflictError, KubeError, Manifest, NotFoundError
 from shopset.kube.fleets import get
 from shopset.kube.statuses import changes, post_event, set_finalizers, transitions, without_conditions, write_status
@@ -20,7 +22,7 @@ FINALIZER: Final = "shopset.dev/application"
 """Keeps a ShopSet until it is out of its tier's tree and its Application is gone."""
 _QUIET: Final = frozenset({ActionKind.REFRESH})
 """Actions that nobody needs to hear of."""
-_AT_ONCE: Final = 100
+_BETWEEN_ROUNDS: Final = 100
 """Shops that are told of between two rounds."""
 
 
@@ -35,28 +37,32 @@ class Teller:
     def tell(self, statuses: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Write the statuses that differ, with an Event for each condition that turned."""
         now = self._clock()
-        for reference, wanted in statuses:
-            live = self._objects.find(reference)
-            patch = changes(live, wanted, now) if live is not None else None
-            if live is None or patch is None:
-                continue
-            try:
-                self._objects.fleet.put(self._write(live, patch))
-            except KubeError as error:
-                _log.warning("%s", error)
-                continue
+        found = ((self._objects.find(reference), wanted) for reference, wanted in statuses)
+        differing = [
+            (live, wanted, patch)
+            for live, wanted in found
+            if live is not None and (patch := changes(live, wanted, now)) is not None
+        ]
+        _side_by_side(self._tell, differing)
+
+    def _tell(self, live: Manifest, wanted: Mapping[str, Any], patch: Mapping[str, Any]) -> None:
+        try:
+            self._objects.fleet.put(self._write(live, patch))
+        except KubeError as error:
+            _log.warning("%s", error)
+        else:
             self._tell_transitions(live, wanted)
 
     def tell_shops(self) -> bool:
         """Write the statuses of Shops with which something is wrong, or no longer. Returns whether there are more."""
-        names = self._objects.shops.untold(_AT_ONCE)
+        names = self._objects.shops.untold(_BETWEEN_ROUNDS)
         try:
             for name in names:
                 self._tell_shop(name)
         except KubeError as error:
             _log.warning("%s", error)
             return False
-        return len(names) == _AT_ONCE
+        return len(names) == _BETWEEN_ROUNDS
 
     def _tell_shop(self, name: str) -> None:
         """Write the status of a Shop, of which nothing is kept here but what is wrong with it. Raises KubeError."""
@@ -81,10 +87,11 @@ class Teller:
             _log.info("%s/%s: %s: %s", *key_of(live), condition["reason"], condition["message"])
             self._event(live, condition["reason"], condition["message"] or condition["reason"], warning=bad)
 
-    def acted(self, action: AnyAction) -> None:
-        """Post an Event about an action that was done."""
-        if action.kind in _QUIET:
-            return
+    def acted(self, actions: Iterable[AnyAction]) -> None:
+        """Post an Event about each action that was done."""
+        _side_by_side(self._acted, [(action,) for action in actions if action.kind not in _QUIET])
+
+    def _acted(self, action: AnyAction) -> None:
         reference = f"ShopSet/{action.shopset}" if isinstance(action, OnApplication) else f"Tier/{action.tier}"
         about = self._objects.find(reference)
         if about is not None:
@@ -93,15 +100,19 @@ class Teller:
 
     def finalize(self, present: frozenset[str], needed: frozenset[str]) -> None:
         """Keep each ShopSet of `present` by a finalizer, and let those go that are being deleted and not `needed`."""
+        _side_by_side(self._set, list(self._finalizers(present, needed)))
+
+    def _finalizers(self, present: frozenset[str], needed: frozenset[str]) -> Iterator[tuple[Manifest, list[str]]]:
+        """Yield the ShopSets whose finalizers are to change, with what they are to be."""
         for live in self._objects.fleet.all():
             if live["kind"] != "ShopSet":
                 continue
             name, held = live["metadata"]["name"], live["metadata"].get("finalizers") or []
             deleting = "deletionTimestamp" in live["metadata"]
             if not deleting and name in present and FINALIZER not in held:
-                self._set(live, [*held, FINALIZER])
+                yield live, [*held, FINALIZER]
             elif deleting and FINALIZER in held and name not in needed:
-                self._set(live, [each for each in held if each != FINALIZER])
+                yield live, [each for each in held if each != FINALIZER]
 
     def _set(self, live: Manifest, finalizers: list[str]) -> None:
         try:
@@ -121,3 +132,10 @@ class Teller:
             post_event(self._objects.client, about, reason, message, warning=warning, now=self._clock())
         except KubeError as error:
             _log.warning("%s", error)
+
+
+def _side_by_side(tell: Callable[..., None], about: Sequence[tuple[Any, ...]]) -> None:
+    """Tell of several objects, a few at once: of a large fleet in a row it would take minutes."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(lambda each: tell(*each), about):
+            pass
