@@ -140,8 +140,9 @@ def retarget(world: KubernetesWorld) -> None:
 
 
 def sync_by_hand(world: KubernetesWorld) -> None:
-    """Start a sync, as `argocd app sync` does."""
-    patch(world, {"operation": {"initiatedBy": {"username": "anna"}, "sync": {"prune": True}}})
+    """Start a sync, as `argocd app sync` does: with the options and retries of the Application."""
+    sync = {"prune": True, "syncOptions": ["CreateNamespace=true"]}
+    patch(world, {"operation": {"initiatedBy": {"username": "anna"}, "sync": sync, "retry": {"limit": 5}}})
 
 
 def patch(world: KubernetesWorld, change: object) -> None:
