@@ -41,12 +41,11 @@ def refused(resources: Iterable[Resource], problems: Iterable[Problem]) -> Itera
     errors = [problem for problem in problems if problem.severity == "error"]
     for problem in errors:
         found[problem.resource].append(problem)
+    for reference, own in found.items():
+        yield reference, {"conditions": [_condition("Accepted", "False", "Invalid", in_words(own))]}
     waiting = f"{len(errors)} problem{'s' if len(errors) > 1 else ''} of other objects must be solved first"
     for resource in resources:
-        own = found.get(resource.reference)
-        if own:
-            yield resource.reference, {"conditions": [_condition("Accepted", "False", "Invalid", in_words(own))]}
-        elif isinstance(resource, Platform):
+        if isinstance(resource, Platform) and resource.reference not in found:
             message = f"{waiting}: {in_words(errors[:1])}"
             yield resource.reference, {"conditions": [_condition("Accepted", "False", "FleetInvalid", message)]}
 
