@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from shopset.kube.applications import observed
 
 COMMIT = "a" * 40
@@ -25,6 +27,18 @@ def test_a_failed_sync_tells_the_hooks_that_failed() -> None:
     refused = {"name": "cart", "hookPhase": "Failed", "status": "SyncFailed", "message": "as the first line says"}
     assert sync_error(failed(COMMIT, good, bad, refused)) == "one or more tasks failed; PostSync buy: no cart"
     assert sync_error(failed(COMMIT)) == "one or more tasks failed"
+
+
+@pytest.mark.parametrize(
+    ("started", "by_hand"),
+    [({"automated": True}, False), ({"username": "shopset"}, False), ({"username": "anna"}, True)],
+)
+def test_a_sync_is_by_hand_where_neither_argo_cd_nor_shopset_started_it(
+    started: dict[str, object], by_hand: bool
+) -> None:
+    application = failed(COMMIT)
+    application["status"]["operationState"]["operation"] = {"initiatedBy": started}
+    assert observed(application, "a-1", "a", "").by_hand == by_hand
 
 
 def test_a_failed_sync_of_another_commit_tells_nothing() -> None:

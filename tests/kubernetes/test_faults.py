@@ -140,9 +140,8 @@ def retarget(world: KubernetesWorld) -> None:
 
 
 def sync_by_hand(world: KubernetesWorld) -> None:
-    """Start a sync, as `argocd app sync` does: with the options and retries of the Application."""
-    sync = {"prune": True, "syncOptions": ["CreateNamespace=true"]}
-    patch(world, {"operation": {"initiatedBy": {"username": "anna"}, "sync": sync, "retry": {"limit": 5}}})
+    """Start a sync without the Application's options and retries: it fails where the namespace is not there yet."""
+    patch(world, {"operation": {"initiatedBy": {"username": "anna"}, "sync": {"prune": True}}})
 
 
 def patch(world: KubernetesWorld, change: object) -> None:

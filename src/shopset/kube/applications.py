@@ -235,6 +235,7 @@ def observed(live: Manifest, shopset: str, cluster: str, manifest: str) -> Obser
         synced_at=_moment(operation.get("finishedAt")),
         operating=bool(live.get("operation")) or operation.get("phase") in ("Running", "Terminating"),
         sync_error=_failure(operation, commit),
+        by_hand=_is_by_hand(operation),
         health=cast("Health", health.get("status") or "Unknown"),
         health_since=_moment(health.get("lastTransitionTime")),
         message=_message(status),
@@ -258,6 +259,12 @@ def _failure(operation: Mapping[str, Any], commit: str | None) -> str:
     failed = (each for each in hooks if each.get("hookPhase") in ("Failed", "Error"))
     told = (f"{each['hookType']} {each.get('name')}: {each.get('message', '')}" for each in failed)
     return _line("; ".join([operation.get("message") or "the sync failed", *told]))
+
+
+def _is_by_hand(operation: Mapping[str, Any]) -> bool:
+    """Whether neither Argo CD nor shopset started it."""
+    started = (operation.get("operation") or {}).get("initiatedBy")
+    return started is not None and not started.get("automated") and started.get("username") != FIELD_MANAGER
 
 
 def _message(status: Mapping[str, Any]) -> str:

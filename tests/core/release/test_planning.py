@@ -174,6 +174,15 @@ class TestVerification:
         (rejection,) = world.ledger.rejected["dev"].values()
         assert (rejection.reason, "kustomize" in rejection.message) == ("SyncFailed", True)
 
+    def test_a_sync_that_failed_for_a_person_is_done_again(self) -> None:
+        world = three_tiers(dev={"failureGrace": "1s"})
+        world.round(sync=False)
+        world.sync(error="namespace not found")
+        for name, found in world.applications.items():
+            world.applications[name] = replace(found, by_hand=True, looked_at=world.now)
+        world.now += timedelta(seconds=1)
+        assert kinds(world.plan()) == [ActionKind.SYNC]
+
     def test_a_sync_that_takes_too_long_is_rejected(self) -> None:
         world = three_tiers(dev={"deadline": "5m"})
         world.round(sync=False)

@@ -90,6 +90,8 @@ class ObservedApplication:
     """Whether a sync operation runs."""
     sync_error: str = ""
     """The message of the last operation, if it failed for good."""
+    by_hand: bool = False
+    """Whether a person started that operation: then it says nothing of the revision."""
     health: Health = "Unknown"
     health_since: datetime | None = None
     message: str = ""

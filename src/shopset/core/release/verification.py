@@ -165,7 +165,7 @@ class _Judge:
             return None
         moments = [moment for moment in (found.health_since, found.synced_at) if moment is not None]
         since = max([self.attempt.pin.at, *moments])
-        if found.sync_error and not found.operating and self._at_pin(name):
+        if found.sync_error and not found.by_hand and not found.operating and self._at_pin(name):
             return _Failure(since, "SyncFailed", f"{name} could not be synced: {found.sync_error}")
         if found.health == "Degraded" and self._runs_pin(name):
             return _Failure(since, "Degraded", f"{name} is Degraded: {found.message}".rstrip(": "))
