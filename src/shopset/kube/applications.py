@@ -186,10 +186,10 @@ class ArgoCd:
         return blob if is_applied(live, self._parsed[blob]) else ""
 
 
-def list_applications(client: Client, namespace: str) -> list[Manifest]:
-    """List shopset's Applications. Raises KubeError."""
+def list_applications(client: Client, namespace: str) -> Iterator[Manifest]:
+    """Yield shopset's Applications. Raises KubeError."""
     with asking(f"Applications in namespace {namespace}"):
-        return list(client.list(APPLICATION, namespace=namespace, labels={**SELECTOR}))
+        yield from client.list(APPLICATION, namespace=namespace, labels={**SELECTOR})
 
 
 def is_applied(live: Manifest, wanted: Manifest) -> bool:
@@ -225,6 +225,11 @@ def observed(live: Manifest, shopset: str, cluster: str, manifest: str) -> Obser
     # Argo CD writes the branch where it could not find out its commit.
     revision = sync.get("revision") or ""
     commit = revision if _COMMIT.fullmatch(revision) else None
+    error = _failure(operation)
+    another = not _is_of(operation, commit)
+    if another and sync.get("status") != "Synced":
+        # It is about to sync; but not where nothing has changed, or hooks alone have.
+        error = ""
     return ObservedApplication(
         shopset=shopset,
         cluster=cluster,
@@ -234,8 +239,8 @@ def observed(live: Manifest, shopset: str, cluster: str, manifest: str) -> Obser
         commit=commit,
         synced_at=_moment(operation.get("finishedAt")),
         operating=bool(live.get("operation")) or operation.get("phase") in ("Running", "Terminating"),
-        sync_error=_failure(operation, commit),
-        by_hand=_is_by_hand(operation),
+        sync_error=error,
+        inconclusive=bool(error) and (another or _is_by_hand(operation)),
         health=cast("Health", health.get("status") or "Unknown"),
         health_since=_moment(health.get("lastTransitionTime")),
         message=_message(status),
@@ -246,25 +251,31 @@ def observed(live: Manifest, shopset: str, cluster: str, manifest: str) -> Obser
     )
 
 
-def _failure(operation: Mapping[str, Any], commit: str | None) -> str:
-    """Say why the last sync of the present commit failed for good; Argo CD's own retries are over by then."""
+def _failure(operation: Mapping[str, Any]) -> str:
+    """Say why the last sync failed for good; Argo CD's own retries are over by then."""
     if operation.get("phase") not in ("Failed", "Error"):
         return ""
-    result = operation.get("syncResult") or {}
-    tried = result.get("revision") or ((operation.get("operation") or {}).get("sync") or {}).get("revision")
-    if tried not in (None, "", commit):
-        return ""
     # Argo CD's message does not tell which hook it was, nor why.
-    hooks = (each for each in result.get("resources") or () if each.get("hookType"))
+    hooks = (each for each in _result(operation).get("resources") or () if each.get("hookType"))
     failed = (each for each in hooks if each.get("hookPhase") in ("Failed", "Error"))
     told = (f"{each['hookType']} {each.get('name')}: {each.get('message', '')}" for each in failed)
     return _line("; ".join([operation.get("message") or "the sync failed", *told]))
+
+
+def _is_of(operation: Mapping[str, Any], commit: str | None) -> bool:
+    """Whether an operation was a sync of a commit, as far as it tells."""
+    tried = _result(operation).get("revision") or ((operation.get("operation") or {}).get("sync") or {}).get("revision")
+    return tried in (None, "", commit)
 
 
 def _is_by_hand(operation: Mapping[str, Any]) -> bool:
     """Whether neither Argo CD nor shopset started it."""
     started = (operation.get("operation") or {}).get("initiatedBy")
     return started is not None and not started.get("automated") and started.get("username") != FIELD_MANAGER
+
+
+def _result(operation: Mapping[str, Any]) -> Mapping[str, Any]:
+    return operation.get("syncResult") or {}
 
 
 def _message(status: Mapping[str, Any]) -> str:

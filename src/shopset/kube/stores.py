@@ -16,6 +16,8 @@ class Store:
         self._says = says
         self._lock = Lock()
         self._found: dict[Key, Manifest] = {}
+        self._told: set[Key] = set()
+        """Of which objects there was word since a list of all was begun."""
         self.is_complete = False
         """Whether all objects were listed once."""
 
@@ -27,6 +29,7 @@ class Store:
             if before is not None and _uid(before) == _uid(manifest) and _version(before) >= _version(manifest):
                 return False
             self._found[key] = manifest
+            self._told.add(key)
         return before is None or self._says(before) != self._says(manifest)
 
     def remove(self, manifest: Manifest) -> bool:
@@ -38,13 +41,18 @@ class Store:
             if before is None or _uid(before) != _uid(manifest):
                 return False
             del self._found[key]
+            self._told.add(key)
         return True
 
     def replace(self, manifests: Iterable[Manifest]) -> None:
-        """Take note that these are all."""
-        found = {key_of(manifest): manifest for manifest in manifests}
+        """Take note that these are all, but for what is heard of others while they are being listed. Lists them."""
         with self._lock:
-            self._found = found
+            self._told.clear()
+        listed = {key_of(manifest): manifest for manifest in manifests}
+        with self._lock:
+            # A watch tells of each change once: a list that was begun before it must not take it back.
+            kept = {key: self._found[key] for key in self._told if key in self._found}
+            self._found = {key: each for key, each in listed.items() if key not in self._told} | kept
             self.is_complete = True
 
     def retain(self, names: Set[str]) -> bool:
