@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httpx2
+import msgspec
 import pytest
 from lightkube import ApiError, AsyncClient
+from lightkube.core.exceptions import ConfigError
 from lightkube.models.meta_v1 import Status
 
 from shopset.kube import following
@@ -128,12 +130,20 @@ def test_what_was_forgotten_is_listed_anew_and_what_is_gone_is_gone(run: Run, er
 
 
 @pytest.mark.parametrize(
-    "error", [ApiError(status=Status(code=403, message="forbidden")), httpx2.ConnectError("refused")]
+    ("error", "words"),
+    [
+        (ApiError(status=Status(code=403, message="forbidden")), "forbidden"),
+        (httpx2.ConnectError("refused"), "the API server does not answer (refused)"),
+        (ConfigError("no token"), "the API server does not answer (no token)"),
+        (PermissionError("no token"), "the API server does not answer (no token)"),
+        (KeyError("Content-Type"), "something that is no API server answers"),
+        (msgspec.DecodeError("no JSON"), "something that is no API server answers (no JSON)"),
+    ],
 )
 def test_an_api_server_that_does_not_answer_is_asked_again(
-    run: Run, error: Exception, caplog: pytest.LogCaptureFixture
+    run: Run, error: Exception, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = Server([Listing([shop("two", 4)], "7")], [[error], [("ADDED", shop("three", 8)), SILENCE]])
     assert run(server)[0] == {"two": "4", "three": "8"}
     assert server.asked == ["list", "7", "7", "8"]
-    assert f"Shop cannot be watched: {error}" in caplog.text
+    assert f"Shop cannot be watched: {words}" in caplog.text

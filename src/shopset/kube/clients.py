@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import httpx2
+import yaml
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.core import decoders
 from lightkube.core.exceptions import ConfigError
@@ -60,6 +61,13 @@ class ConflictError(KubeError):
     """Somebody else changed the object since it was read, or it is there already."""
 
 
+class GoneError(KubeError):
+    """The API server no longer knows what has changed since a version: all is to be listed anew."""
+
+
+_REFUSALS: Final[Mapping[int, type[KubeError]]] = {404: NotFoundError, 409: ConflictError, 410: GoneError}
+
+
 def connect(kubeconfig: str | None = None, context: str | None = None, timeout: float = 30) -> Client:
     """Connect as kubectl does: to a context of a kubeconfig, or, in a Pod, by its ServiceAccount. Raises KubeError."""
     try:
@@ -68,8 +76,12 @@ def connect(kubeconfig: str | None = None, context: str | None = None, timeout: 
         else:
             config = KubeConfig.from_file(Path(kubeconfig or "~/.kube/config"))
         return Client(config.get(context), timeout=httpx2.Timeout(timeout), field_manager=FIELD_MANAGER)
-    except (ConfigError, OSError, KeyError, ValueError) as error:
+    except (ConfigError, OSError) as error:
         raise KubeError(f"no cluster to connect to: {error}. Say which with --kubeconfig and --context") from error
+    except (LookupError, ValueError, TypeError, AttributeError, AssertionError, yaml.YAMLError) as error:
+        # lightkube takes it for granted that the file has the form of one.
+        where = f" {kubeconfig}" if kubeconfig else ""
+        raise KubeError(f"the kubeconfig{where} cannot be used: {type(error).__name__}: {error}") from error
 
 
 @contextmanager
@@ -77,20 +89,23 @@ def asking(what: str) -> Iterator[None]:
     """Ask the API server for something. Raises KubeError, which says what was asked for."""
     try:
         yield
-    except ApiError as error:
-        status = error.status
-        message = f"{what}: {status.message or status.reason or status.code}"
-        match status.code:
-            case 404:
-                raise NotFoundError(message) from error
-            case 409:
-                raise ConflictError(message) from error
-            case _:
-                raise KubeError(message) from error
-    except (httpx2.HTTPError, ConfigError) as error:
+    except httpx2.HTTPStatusError as error:
+        raise _refusal(what, error) from error
+    except (httpx2.HTTPError, ConfigError, OSError) as error:
         raise KubeError(f"{what}: the API server does not answer ({error or type(error).__name__})") from error
+    except ValueError as error:
+        raise KubeError(f"{what}: something that is no API server answers ({error})") from error
     except KeyError as error:
         # lightkube looks up the type of an error's content, which not every proxy states.
         if error.args != ("Content-Type",):
             raise
         raise KubeError(f"{what}: something that is no API server answers") from error
+
+
+def _refusal(what: str, error: httpx2.HTTPStatusError) -> KubeError:
+    if not isinstance(error, ApiError):
+        code = error.response.status_code
+        return _REFUSALS.get(code, KubeError)(f"{what}: the API server answers {code}")
+    status = error.status
+    words = status.message or status.reason or status.code
+    return _REFUSALS.get(status.code or 0, KubeError)(f"{what}: {words}")

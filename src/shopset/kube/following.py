@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final, Never, Protocol
 
-import httpx2
-from lightkube import ApiError, AsyncClient
+from lightkube import AsyncClient
 from lightkube.generic_resource import GenericNamespacedResource
 
-from shopset.kube.clients import Manifest
+from shopset.kube.clients import GoneError, KubeError, Manifest, asking
 
 _log = logging.getLogger(__name__)
 _PAGE: Final = 500
@@ -19,7 +18,6 @@ _SERVER_TIMEOUT: Final = 120
 """Seconds after which the API server ends a watch."""
 _SILENCE: Final = 150.0
 """Seconds without any news after which a watch is begun anew: it may have gone silent without being closed."""
-_GONE: Final = 410
 _PAUSE: Final = 2.0
 """Seconds before the API server is asked again."""
 
@@ -63,14 +61,14 @@ class Follower:
         """Follow until cancelled. Where the API server does not answer, it is asked again."""
         while True:
             try:
-                if not self._version:
-                    await self._list()
-                await self._watch()
-            except httpx2.HTTPError as error:
-                if _is_forgotten(error):
-                    self._version = ""
-                else:
-                    self._complain(error)
+                with asking(f"{self._of.resource.__name__} cannot be watched"):
+                    if not self._version:
+                        await self._list()
+                    await self._watch()
+            except GoneError:
+                self._version = ""
+            except KubeError as error:
+                self._complain(str(error))
             await asyncio.sleep(_PAUSE)
 
     async def _list(self) -> None:
@@ -109,15 +107,7 @@ class Follower:
         if is_news:
             self._news()
 
-    def _complain(self, error: object) -> None:
-        trouble = str(error) or type(error).__name__
+    def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:
-            _log.warning("%s cannot be watched: %s", self._of.resource.__name__, trouble)
+            _log.warning("%s", trouble)
         self._trouble = trouble
-
-
-def _is_forgotten(error: httpx2.HTTPError) -> bool:
-    """Whether the API server no longer knows what has changed since a version."""
-    if isinstance(error, ApiError):
-        return error.status.code == _GONE
-    return isinstance(error, httpx2.HTTPStatusError) and error.response.status_code == _GONE
