@@ -84,8 +84,10 @@ async def run(
         stopping = asyncio.create_task(ended.wait())
         await asyncio.wait({*watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
         # kopf takes SIGTERM too, and then ends its watches in peace.
-        blind = any(each.done() and each.exception() is not None for each in watching)
-        _log.info("ending: %s", "the watches ended" if blind else "told to")
+        blind = [error for each in watching if each.done() and (error := each.exception()) is not None]
+        for error in blind:
+            _log.error("a watch ended", exc_info=error)
+        _log.info("ending: %s", "it cannot see any more" if blind else "told to")
         # The action that is being done is done to its end, and only then another replica may take over.
         loop.stop()
         await asyncio.to_thread(threads[0].join, _LAST_ACTION)

@@ -25,6 +25,8 @@ _SERVER_TIMEOUT: Final = 120
 """Seconds after which the API server ends a watch, so that one that has gone silent does not stay so (kopf#585)."""
 _REQUEST_TIMEOUT: Final = 30
 """Seconds."""
+_LOOK: Final = 1.0
+"""Seconds between two looks at which clusters there are."""
 
 
 def make_registry(objects: Objects, wake: Callable[[str], None]) -> kopf.OperatorRegistry:
@@ -74,7 +76,7 @@ async def watch_shops(objects: Objects, wake: Callable[[str], None]) -> Never:
 
 
 async def watch_members(objects: Objects, wake: Callable[[str], None]) -> Never:
-    """Watch the Applications of the clusters that have an Argo CD each, until cancelled."""
+    """Watch the Applications of the clusters that have an Argo CD each, until cancelled. Raises what a watch ended by."""
     applications = Collection(APPLICATION, objects.argocd_namespace, SELECTOR)
     watches: dict[Store, asyncio.Task[Never]] = {}
     try:
@@ -85,7 +87,10 @@ async def watch_members(objects: Objects, wake: Callable[[str], None]) -> Never:
             for store in wanted.keys() - watches.keys():
                 news = partial(wake, "an Application")
                 watches[store] = asyncio.create_task(_follow(wanted[store], applications, store, news))
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(_LOOK)
+            for each in watches.values():
+                if each.done():
+                    each.result()
     finally:
         for each in watches.values():
             each.cancel()
