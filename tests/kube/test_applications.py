@@ -33,13 +33,17 @@ def test_a_failed_sync_tells_the_hooks_that_failed() -> None:
     ("started", "by_hand"),
     [({"automated": True}, False), ({"username": "shopset"}, False), ({"username": "anna"}, True)],
 )
-def test_a_sync_is_by_hand_where_neither_argo_cd_nor_shopset_started_it(
+def test_a_sync_that_neither_argo_cd_nor_shopset_started_is_inconclusive(
     started: dict[str, object], by_hand: bool
 ) -> None:
     application = failed(COMMIT)
     application["status"]["operationState"]["operation"] = {"initiatedBy": started}
-    assert observed(application, "a-1", "a", "").by_hand == by_hand
+    assert observed(application, "a-1", "a", "").inconclusive == by_hand
 
 
-def test_a_failed_sync_of_another_commit_tells_nothing() -> None:
-    assert not sync_error(failed("b" * 40))
+def test_a_failed_sync_of_another_commit_counts_where_argo_cd_starts_none_of_this_one() -> None:
+    application = failed("b" * 40)
+    found = observed(application, "a-1", "a", "")
+    assert (found.sync_error, found.inconclusive) == ("one or more tasks failed", True)
+    application["status"]["sync"]["status"] = "OutOfSync"
+    assert not sync_error(application)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -174,12 +174,15 @@ class TestVerification:
         (rejection,) = world.ledger.rejected["dev"].values()
         assert (rejection.reason, "kustomize" in rejection.message) == ("SyncFailed", True)
 
-    def test_a_sync_that_failed_for_a_person_is_done_again(self) -> None:
+    @pytest.mark.parametrize("sync", ["Synced", "OutOfSync"])
+    def test_a_failed_sync_that_says_nothing_of_the_revision_is_done_again(
+        self, sync: Literal["Synced", "OutOfSync"]
+    ) -> None:
         world = three_tiers(dev={"failureGrace": "1s"})
         world.round(sync=False)
-        world.sync(error="namespace not found")
+        world.sync(error="a smoke test failed")
         for name, found in world.applications.items():
-            world.applications[name] = replace(found, by_hand=True, looked_at=world.now)
+            world.applications[name] = replace(found, sync=sync, inconclusive=True, looked_at=world.now)
         world.now += timedelta(seconds=1)
         assert kinds(world.plan()) == [ActionKind.SYNC]
 

@@ -251,8 +251,8 @@ def _is_due(context: Context, found: ObservedApplication, pinned_at: datetime) -
 
 
 def _may_sync_again(context: Context, found: ObservedApplication, pinned_at: datetime, phase: Phase) -> bool:
-    """A failure since the pin is for the verdict to judge; later, from before the pin, or a person's, it is to be mended."""
-    if found.by_hand or found.synced_at is None or found.synced_at < pinned_at:
+    """A failure since the pin is for the verdict to judge; later, from before the pin, or inconclusive, it is to be mended."""
+    if found.inconclusive or found.synced_at is None or found.synced_at < pinned_at:
         return True
     return phase is Phase.VERIFIED and context.now >= context.wake(found.synced_at + _PATIENCE)
 

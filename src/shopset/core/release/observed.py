@@ -90,8 +90,8 @@ class ObservedApplication:
     """Whether a sync operation runs."""
     sync_error: str = ""
     """The message of the last operation, if it failed for good."""
-    by_hand: bool = False
-    """Whether a person started that operation: then it says nothing of the revision."""
+    inconclusive: bool = False
+    """Whether that says nothing of the commit that it looks at: the operation was of another one, or a person started it."""
     health: Health = "Unknown"
     health_since: datetime | None = None
     message: str = ""

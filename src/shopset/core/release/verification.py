@@ -146,6 +146,8 @@ class _Judge:
             return f"{name} is not seen: {trouble.message}" if trouble else f"{name} has no Application yet"
         if not self._runs_pin(name):
             return f"{name} is {'syncing' if found.operating else found.sync} and not at the pin yet"
+        if found.sync_error:
+            return f"{name} is to be synced once more: {found.sync_error}"
         return "" if found.health == "Healthy" else f"{name} is {found.health}: {found.message}".rstrip(": ")
 
     def _healthy_since(self, name: str) -> datetime:
@@ -165,7 +167,7 @@ class _Judge:
             return None
         moments = [moment for moment in (found.health_since, found.synced_at) if moment is not None]
         since = max([self.attempt.pin.at, *moments])
-        if found.sync_error and not found.by_hand and not found.operating and self._at_pin(name):
+        if found.sync_error and not found.inconclusive and not found.operating and self._at_pin(name):
             return _Failure(since, "SyncFailed", f"{name} could not be synced: {found.sync_error}")
         if found.health == "Degraded" and self._runs_pin(name):
             return _Failure(since, "Degraded", f"{name} is Degraded: {found.message}".rstrip(": "))
