@@ -152,7 +152,8 @@ class Loop:
             self._note(last.outcome)
         if last is not None:
             self._last = last.observed
-            if any(wanted(engine.fleet, self._last.ledger, reading.controls)) and not self._refusals:
+            still = wanted(engine.fleet, self._last.ledger, reading.controls)
+            if any(_uid(each.control) not in self._refusals for each in still):
                 # The plan was made before the ledger had what people ask for.
                 self._woken.set()
         return last
@@ -168,7 +169,10 @@ class Loop:
                 continue
             if not made.actions:
                 self._refusals[_uid(each.control)] = "nothing is to be done for it: what it asks for is so already"
-            self._note(engine.act(made.actions, may_act=self._may_act))
+            outcome = engine.act(made.actions, may_act=self._may_act)
+            self._note(outcome)
+            for failure in outcome.failures:
+                self._refusals[_uid(each.control)] = str(failure.error)
 
     def _sleep(self, seconds: float) -> None:
         self._stopping.wait(seconds)
