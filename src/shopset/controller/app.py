@@ -15,7 +15,7 @@ from shopset.controller import logs
 from shopset.controller.running import Election
 from shopset.controller.running import run as run_controller
 from shopset.controller.serving import Ports
-from shopset.controller.settings import Settings
+from shopset.controller.settings import LONGEST_CALL, Settings
 from shopset.core.errors import ShopsetError
 from shopset.kube.clients import connect
 from shopset.kube.leases import Terms
@@ -90,7 +90,7 @@ def run(
     """
     logs.set_up(log_format.value, log_level)
     try:
-        client = connect(kubeconfig, context, min(timeout, 30.0))
+        client = connect(kubeconfig, context, min(timeout, LONGEST_CALL))
         settings = Settings(
             namespace=namespace or client.namespace,
             # git and kustomize run in other folders than this one.

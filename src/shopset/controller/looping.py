@@ -11,7 +11,7 @@ from typing import Any, Final
 from shopset.api import Platform
 from shopset.controller.metrics import Metrics
 from shopset.controller.objects import Objects
-from shopset.controller.settings import Settings
+from shopset.controller.settings import LONGEST_CALL, Settings
 from shopset.controller.statuses import control_status, refused, statuses
 from shopset.controller.telling import Teller
 from shopset.core.errors import ShopsetError
@@ -227,7 +227,9 @@ class Loop:
         environment = {**os.environ, **credential_environment(settings.git_credentials)}
         tools = Tools(settings.cache, environment, settings.timeout, settings.kustomize)
         shop = open_workshop(Places.of(fleet, ""), tools)
-        members = Members(settings.members, settings.timeout).follow(fleet) if settings.members else None
+        members = None
+        if settings.members is not None:
+            members = Members(settings.members, min(settings.timeout, LONGEST_CALL)).follow(fleet)
         argocd = self._connect_argocd(fleet, members, shop.remotes.read_blob)
         engine = Engine(fleet, shop.remotes, argocd, shop.builder, self._clock, at_once=AT_ONCE)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)

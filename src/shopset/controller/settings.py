@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+LONGEST_CALL: Final = 30.0
+"""Seconds that one call of an API server may take, whatever `timeout` says."""
 
 
 @dataclass(frozen=True)

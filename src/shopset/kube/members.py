@@ -23,6 +23,8 @@ class Members:
         self._contexts = contexts or {}
         self._lock = Lock()
         self._clients: dict[str, Client] = {}
+        self._rotated: list[Client] = []
+        """Connections of the kubeconfig before, which another thread may still be asking by."""
         self._written: int | None = None
 
     def follow(self, fleet: Fleet) -> Self:
@@ -42,8 +44,9 @@ class Members:
 
     def close(self) -> None:
         """End the connections."""
-        for each in self._clients.values():
+        for each in (*self._rotated, *self._clients.values()):
             each.close()
+        self._rotated.clear()
         self._clients.clear()
 
     def _forget_rotated(self) -> None:
@@ -52,5 +55,11 @@ class Members:
         except OSError as error:
             raise KubeError(f"the kubeconfig of the clusters cannot be read: {error}") from error
         if written != self._written:
-            self.close()
+            self._rotate()
             self._written = written
+
+    def _rotate(self) -> None:
+        for each in self._rotated:
+            each.close()
+        self._rotated = [*self._clients.values()]
+        self._clients.clear()
