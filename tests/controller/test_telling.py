@@ -1,4 +1,4 @@
-"""Telling of Shops: only those are written with which something is wrong or no longer, and each once."""
+"""Telling: of Shops only those are written with which something is wrong or no longer, each once; ShopSets are kept."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from lightkube.models.meta_v1 import Status
 from controller.test_shops import shop
 from shopset.controller.metrics import Metrics
 from shopset.controller.objects import Objects
-from shopset.controller.telling import Teller
+from shopset.controller.telling import FINALIZER, Teller
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -105,3 +105,25 @@ def test_what_cannot_be_written_is_tried_again_in_the_next_round(caplog: pytest.
     assert "write the status of Shop/s-001: forbidden" in caplog.text
     found.refuses = False
     assert found.teller.tell_shops()
+
+
+def shopset(name: str, cluster: str, *, deleting: bool) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "fleet", "uid": name, "resourceVersion": "1"}
+    going = {"deletionTimestamp": "2026-11-26T11:00:00Z", "finalizers": [FINALIZER]} if deleting else {}
+    return {"kind": "ShopSet", "metadata": {**metadata, **going}, "spec": {"cluster": cluster}}
+
+
+def test_a_shopset_is_kept_until_it_is_seen_that_nothing_of_it_is_left() -> None:
+    written: dict[str, list[str]] = {}
+
+    class ApiServer:
+        def patch(self, _: object, name: str, patch: dict[str, Any], **__: object) -> dict[str, Any]:
+            written[name] = patch["metadata"]["finalizers"]
+            return {"kind": "ShopSet", "metadata": {**patch["metadata"], "name": name, "uid": name}}
+
+    objects = Objects(cast("Client", ApiServer()), "fleet")
+    objects.fleet.put(shopset("a-1", "a", deleting=False))
+    for name, where in (("a-2", "a"), ("a-3", "a"), ("b-1", "b")):
+        objects.fleet.put(shopset(name, where, deleting=True))
+    Teller(objects, Metrics(), lambda: NOW).finalize(frozenset({"a-1"}), frozenset({"a-1", "a-2"}), frozenset({"b"}))
+    assert written == {"a-1": [FINALIZER], "a-3": []}

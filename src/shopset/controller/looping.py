@@ -190,12 +190,15 @@ class Loop:
             _log.warning("%s: %s", failure.action.what, failure.error)
 
     def _tell(self, fleet: Fleet, controls: tuple[Control, ...], last: Round) -> None:
-        rendered = {name for head in last.observed.tiers.values() for name in head.overlays}
-        needed = frozenset(rendered | last.observed.applications.keys())
-        self._teller.finalize(frozenset(fleet.shopsets), needed)
+        observed = last.observed
+        rendered = {name for head in observed.tiers.values() for name in head.overlays}
+        needed = frozenset(rendered | observed.applications.keys())
+        # One that Argo CD does not know is seen all the same, by what Argo CD says of its Applications.
+        unseen = observed.deliveries.keys() - {each.cluster for each in observed.applications.values()}
+        self._teller.finalize(frozenset(fleet.shopsets), needed, frozenset(unseen))
         failed = [_of_failure(each) for each in last.outcome.failures]
-        self._teller.tell(statuses(fleet, last.plan, last.observed, failed))
-        self._teller.tell(self._of_controls(controls, last.observed))
+        self._teller.tell(statuses(fleet, last.plan, observed, failed))
+        self._teller.tell(self._of_controls(controls, observed))
 
     def _of_controls(
         self, controls: tuple[Control, ...], observed: Observed

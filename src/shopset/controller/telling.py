@@ -98,11 +98,16 @@ class Teller:
             because = "; ".join(each for each in action.why if each)
             self._event(about, action.kind.value, f"{action.what}: {because}", warning=action.kind is ActionKind.REJECT)
 
-    def finalize(self, present: frozenset[str], needed: frozenset[str]) -> None:
-        """Keep each ShopSet of `present` by a finalizer, and let those go that are being deleted and not `needed`."""
-        _side_by_side(self._set, list(self._finalizers(present, needed)))
+    def finalize(self, present: frozenset[str], needed: frozenset[str], unseen: frozenset[str]) -> None:
+        """Keep each ShopSet of `present` by a finalizer, and let those go that are being deleted and not `needed`.
 
-    def _finalizers(self, present: frozenset[str], needed: frozenset[str]) -> Iterator[tuple[Manifest, list[str]]]:
+        Of clusters that are `unseen` nobody knows what is still there.
+        """
+        _side_by_side(self._set, list(self._finalizers(present, needed, unseen)))
+
+    def _finalizers(
+        self, present: frozenset[str], needed: frozenset[str], unseen: frozenset[str]
+    ) -> Iterator[tuple[Manifest, list[str]]]:
         """Yield the ShopSets whose finalizers are to change, with what they are to be."""
         for live in self._objects.fleet.all():
             if live["kind"] != "ShopSet":
@@ -111,7 +116,7 @@ class Teller:
             deleting = "deletionTimestamp" in live["metadata"]
             if not deleting and name in present and FINALIZER not in held:
                 yield live, [*held, FINALIZER]
-            elif deleting and FINALIZER in held and name not in needed:
+            elif deleting and FINALIZER in held and name not in needed and live["spec"]["cluster"] not in unseen:
                 yield live, [each for each in held if each != FINALIZER]
 
     def _set(self, live: Manifest, finalizers: list[str]) -> None:
