@@ -32,6 +32,7 @@ def filled(*manifests: dict[str, Any]) -> Shops:
     shops = Shops()
     for each in manifests:
         shops.put(each)
+    shops.retain({each["metadata"]["name"] for each in manifests})
     return shops
 
 
@@ -52,6 +53,17 @@ def test_the_older_shop_has_the_host_and_of_two_of_one_second_the_first_by_name(
 
 def test_hosts_are_the_same_once_normalised() -> None:
     assert filled(shop("a", "X.example.com."), shop("b", "y.example.com", "x.example.com:80")).untold(9) == ["b"]
+
+
+def test_nothing_is_told_before_all_were_listed() -> None:
+    told = message(filled(shop("b", "x.example.com"), shop("a", "x.example.com", since=1)), "a")
+    shops = Shops()
+    shops.put(shop("a", "x.example.com", since=1, told=told))
+    shops.put(shop("c", "x.example.com", since=2))
+    assert shops.untold(9) == []
+    shops.put(shop("b", "x.example.com"))
+    assert shops.retain({"a", "b", "c"})
+    assert shops.untold(9) == ["c"]
 
 
 def test_shops_that_are_fine_are_no_news() -> None:
@@ -119,6 +131,7 @@ def test_after_any_history_each_host_is_the_oldest_ones(history: list[dict[str, 
             shops.put(each)
         else:
             shops.remove(each)
+    shops.retain({each["metadata"]["name"] for each in history})
     last = {each["metadata"]["name"]: each for each in history}
     present = sorted(
         (each for each in last.values() if each["spec"]["hosts"]),

@@ -34,6 +34,7 @@ class Cluster:
         """See all Shops as they are."""
         for each in self.shops.values():
             self.objects.shops.put(each)
+        self.objects.shops.retain(self.shops.keys())
 
     def get(self, _: object, name: str, **__: object) -> dict[str, Any]:
         if name not in self.shops:

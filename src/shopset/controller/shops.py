@@ -54,14 +54,18 @@ class Shops:
     def retain(self, names: Set[str]) -> bool:
         """Take note that there are no other Shops than these. Returns whether something is to be told."""
         with self._lock:
-            news = [self._replace(name, None) for name in self._found.keys() - names]
+            for name in self._found.keys() - names:
+                self._replace(name, None)
             self.is_complete = True
-        return any(news)
+            return bool(self._untold)
 
     def untold(self, most: int) -> list[str]:
-        """Return Shops whose condition does not say what it should: `most` at most, sorted."""
+        """Return Shops whose condition does not say what it should: `most` at most, sorted.
+
+        None before all were listed: what is told of one may be the fault of another that is still to come.
+        """
         with self._lock:
-            return sorted(self._untold)[:most]
+            return sorted(self._untold)[:most] if self.is_complete else []
 
     def problem(self, name: str) -> Problem | None:
         """Return what is wrong with a Shop."""
