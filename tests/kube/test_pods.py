@@ -79,7 +79,7 @@ def test_images_have_the_names_of_the_spec_and_the_ids_of_the_runtime(
         {"cart:1": f"docker.io/library/cart@{CART}", "page:1": f"docker-pullable://page@{PAGE}"},
     )
     run(server, namespace, "other", {"setup:1": SETUP})
-    found = read(("c", namespace), ("c", "nothing-is-here"))
+    found = read(("c", namespace))
     assert (found.ids, found.problem) == ({"cart:1": (CART,), "page:1": (PAGE,), "setup:1": (SETUP,)}, "")
 
 
@@ -93,8 +93,14 @@ def test_what_does_not_run_or_is_to_go_does_not_count(server: ApiServer, namespa
     run(server, namespace, "job", {"job:1": f"job@{CART}"}, phase="Succeeded")
     run(server, namespace, "old", {"cart:1": f"cart@{CART}"}, finalizers=["example.com/slow"])
     server.kubectl("delete", "pod", "old", "-n", namespace, "--wait=false")
-    found = read(("c", namespace))
-    assert (found.ids, found.problem) == ({}, "")
+    run(server, namespace, "page", {"page:1": f"page@{PAGE}"})
+    assert read(("c", namespace)).ids == {"page:1": (PAGE,)}
+
+
+def test_a_place_where_nothing_runs_is_a_problem_and_no_evidence(server: ApiServer, namespace: str, read: Read) -> None:
+    run(server, namespace, "cart", {"cart:1": f"cart@{CART}"})
+    found = read(("c", namespace), ("c", "nothing-is-here"))
+    assert (found.ids, found.problem) == ({}, "no Pod runs in namespace nothing-is-here of cluster c")
 
 
 def test_an_image_without_an_id_is_a_problem(server: ApiServer, namespace: str, read: Read) -> None:
@@ -119,5 +125,5 @@ def test_a_kubeconfig_that_was_rotated_is_read_anew(server: ApiServer, tmp_path:
     members = MemberPods(pods)
     assert "Unauthorized" in members.read([("c", namespace)]).problem
     kubeconfig.write_text(text)
-    assert members.read([("c", namespace)]).problem == ""
+    assert "no Pod runs" in members.read([("c", namespace)]).problem
     pods.close()

@@ -40,17 +40,20 @@ class MemberPods:
 
 
 def _running(client: Client, cluster: str, namespace: str) -> Iterator[tuple[str, str]]:
-    """Yield image and id of each container of a running Pod that is to stay. Raises KubeError."""
-    with asking(f"Pods in namespace {namespace} of cluster {cluster}"):
-        pods: list[Manifest] = list(client.list(_POD, namespace=namespace, fields={"status.phase": "Running"}))
+    """Yield image and id of each container of a running Pod that is to stay. Raises KubeError, also where there is none."""
+    where = f"in namespace {namespace} of cluster {cluster}"
+    with asking(f"Pods {where}"):
+        found: list[Manifest] = list(client.list(_POD, namespace=namespace, fields={"status.phase": "Running"}))
+    pods = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+    if not pods:
+        message = f"no Pod runs {where}"
+        raise KubeError(message)
     for pod in pods:
-        metadata, spec, status = pod["metadata"], pod["spec"], pod["status"]
-        if "deletionTimestamp" in metadata:
-            continue
+        spec, status = pod["spec"], pod["status"]
         # A container runtime may write the image's name in another form: the spec's is the one that people gave it.
         named = {each["name"]: each["image"] for each in (*spec.get("initContainers", ()), *spec["containers"])}
         for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-            yield named[container["name"]], _id_of(container, f"{namespace}/{metadata['name']}")
+            yield named[container["name"]], _id_of(container, f"{namespace}/{pod['metadata']['name']}")
 
 
 def _id_of(container: Manifest, pod: str) -> str:
