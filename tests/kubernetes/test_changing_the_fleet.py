@@ -66,6 +66,9 @@ def test_a_cluster_comes_and_goes(small: KubernetesWorld) -> None:
 
     small.apply(cluster_secret(small, name, "b"))
     try:
+        # By itself Argo CD looks again after a minute.
+        application = ("applications.argoproj.io", f"{small.name}-d-1", "-n", "argocd")
+        small.kubectl("annotate", *application, "argocd.argoproj.io/refresh=normal", "--overwrite")
         small.wait("d-1 is ready", lambda: small.status("shopset", "d-1").get("ready"))
         small.wait("it is known", lambda: small.condition("cluster", name, "Observed").get("status") == "True")
         second = small.release("2")
