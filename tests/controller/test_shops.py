@@ -83,6 +83,15 @@ def test_what_is_told_already_is_no_news_until_the_shop_changes() -> None:
     assert (shops.untold(9), shops.problem("b")) == (["b"], None)
 
 
+def test_what_is_older_than_what_is_known_is_no_news() -> None:
+    shops = filled(shop("a", "x.example.com"))
+    newer = shop("b", "y.example.com", since=1)
+    newer["metadata"]["resourceVersion"] = "10"
+    shops.put(newer)
+    assert not shops.put(shop("b", "x.example.com", since=1))
+    assert shops.owner("y.example.com", besides="") == "b"
+
+
 def test_a_host_that_is_free_again_is_news_for_the_next() -> None:
     told = message(filled(shop("a", "x.example.com"), shop("b", "x.example.com", since=1)), "b")
     others = [shop("b", "x.example.com", since=1, told=told), shop("c", "x.example.com", since=2, told=told)]

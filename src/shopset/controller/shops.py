@@ -18,6 +18,7 @@ _Claim = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Known:
+    version: int
     claim: _Claim
     hosts: tuple[str, ...]
     needs: tuple[str, ...]
@@ -41,9 +42,13 @@ class Shops:
         """Whether all were listed once."""
 
     def put(self, manifest: Manifest) -> bool:
-        """Take note of a Shop as it is now. Returns whether something is to be told."""
+        """Take note of a Shop, unless what is known is newer. Returns whether something is to be told."""
         metadata = manifest["metadata"]
         with self._lock:
+            known = self._found.get(metadata["name"])
+            # What the status was written to may be told of after a change that a watch has told of already.
+            if known is not None and known.version > _version(manifest):
+                return False
             return self._replace(metadata["name"], None if metadata.get("deletionTimestamp") else _read(manifest))
 
     def remove(self, manifest: Manifest) -> bool:
@@ -127,13 +132,17 @@ class Shops:
 
 
 def _read(manifest: Manifest) -> _Known:
-    metadata = manifest["metadata"]
+    metadata, version = manifest["metadata"], _version(manifest)
     claim = (str(metadata["creationTimestamp"]), str(metadata["name"]))
     found = parse(manifest)
     if not isinstance(found, Shop):
-        return _Known(claim, (), (), found if isinstance(found, Problem) else None, _told(manifest))
+        return _Known(version, claim, (), (), found if isinstance(found, Problem) else None, _told(manifest))
     needs = [f"{ShopClass.__name__}/{found.spec.class_}", *(f"{ShopSet.__name__}/{name}" for name in found.spec.pins)]
-    return _Known(claim, found.spec.hosts, tuple(map(intern, needs)), None, _told(manifest))
+    return _Known(version, claim, found.spec.hosts, tuple(map(intern, needs)), None, _told(manifest))
+
+
+def _version(manifest: Manifest) -> int:
+    return int(manifest["metadata"]["resourceVersion"])
 
 
 def _told(manifest: Manifest) -> str | None:
