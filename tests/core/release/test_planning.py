@@ -142,6 +142,16 @@ class TestVerification:
         world.applications["c-1"] = replace(world.applications["c-1"], operating=True)
         assert world.plan().outlooks["dev"].progress.phase is Phase.SYNCING
 
+    @pytest.mark.parametrize("change", [{"deleting": True}, {"cluster": "a"}])
+    def test_an_application_that_is_to_go_does_not_count(self, change: dict[str, Any]) -> None:
+        world = three_tiers()
+        world.round()
+        world.applications["c-1"] = replace(world.applications["c-1"], **change)
+        progress = world.plan().outlooks["dev"].progress
+        assert progress.phase is Phase.SYNCING
+        assert "the Application of c-1 on cluster" in progress.detail
+        assert not any(action.kind is ActionKind.VERIFY for action in world.plan().actions)
+
     def test_degraded_for_less_than_the_grace_neither_fails_nor_passes(self) -> None:
         world = three_tiers(dev={"failureGrace": "10s"})
         world.round(sync=False)

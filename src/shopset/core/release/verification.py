@@ -136,7 +136,13 @@ class _Judge:
 
     def _runs_pin(self, name: str) -> bool:
         found = self._application(name)
-        return found is not None and found.sync == "Synced" and not found.operating and self._at_pin(name)
+        synced = found is not None and found.sync == "Synced" and not found.operating
+        return synced and not self._is_going(name) and self._at_pin(name)
+
+    def _is_going(self, name: str) -> bool:
+        """Whether what is seen is to go: then it runs nothing of which one could say that it will stay."""
+        found = self._application(name)
+        return found is not None and (found.deleting or found.cluster != self._cluster(name))
 
     def _waits_for(self, name: str) -> str:
         """Say what a ShopSet is waited for, or nothing."""
@@ -144,6 +150,8 @@ class _Judge:
         if found is None:
             trouble = self.context.observed.deliveries.get(self._cluster(name))
             return f"{name} is not seen: {trouble.message}" if trouble else f"{name} has no Application yet"
+        if self._is_going(name):
+            return f"the Application of {name} on cluster {found.cluster} is to go"
         if not self._runs_pin(name):
             return f"{name} is {'syncing' if found.operating else found.sync} and not at the pin yet"
         if found.sync_error:
@@ -163,7 +171,7 @@ class _Judge:
 
     def _failure_of(self, name: str) -> _Failure | None:
         found = self._application(name)
-        if found is None:
+        if found is None or self._is_going(name):
             return None
         moments = [moment for moment in (found.health_since, found.synced_at) if moment is not None]
         since = max([self.attempt.pin.at, *moments])
