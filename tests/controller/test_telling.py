@@ -52,7 +52,7 @@ class Cluster:
         return found
 
     def create(self, event: Any) -> None:
-        self.events.append(f"{event.involvedObject.name}: {event.reason}")
+        self.events.append(f"{event.involvedObject['name']}: {event.reason}")
 
     def conditions(self, name: str) -> list[dict[str, Any]]:
         return list(self.shops[name]["status"].get("conditions", ()))

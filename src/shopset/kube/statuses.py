@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from lightkube import Client
-from lightkube.models.core_v1 import EventSource, ObjectReference
+from lightkube.generic_resource import create_namespaced_resource
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import Event
 from lightkube.types import PatchType
 
-from shopset.kube.clients import RESOURCES, Manifest, asking
+from shopset.kube.clients import RESOURCES, Manifest, asking, ready
 from shopset.kube.stores import key_of
 
+_EVENT: Final = ready(create_namespaced_resource("", "v1", "Event", "events"))
 _COMPONENT: Final = "shopset-controller"
 _MESSAGE_LENGTH: Final = 1024
 """Characters; the API server takes no longer message of an Event."""
@@ -82,21 +82,21 @@ def post_event(client: Client, about: Manifest, reason: str, message: str, *, wa
     """Tell people something about an object. Raises KubeError."""
     kind, name = key_of(about)
     metadata = about["metadata"]
-    moment = now.astimezone(UTC).replace(microsecond=0)
-    event = Event(
+    moment = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    event = _EVENT(
         metadata=ObjectMeta(generateName=f"{name[:200]}.", namespace=metadata["namespace"]),
-        involvedObject=ObjectReference(
-            apiVersion=about["apiVersion"],
-            kind=kind,
-            name=name,
-            namespace=metadata["namespace"],
-            uid=metadata["uid"],
-            resourceVersion=metadata["resourceVersion"],
-        ),
+        involvedObject={
+            "apiVersion": about["apiVersion"],
+            "kind": kind,
+            "name": name,
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+        },
         reason=reason,
         message=" ".join(message.split())[:_MESSAGE_LENGTH],
         type="Warning" if warning else "Normal",
-        source=EventSource(component=_COMPONENT),
+        source={"component": _COMPONENT},
         reportingComponent=_COMPONENT,
         firstTimestamp=moment,
         lastTimestamp=moment,
