@@ -7,7 +7,7 @@ from threading import Barrier
 import pytest
 
 from shopset.cli.scaffolding import Copy
-from shopset.core.release.actions import AnyAction, ApplyApplication, PushCommits
+from shopset.core.release.actions import ActionKind, AnyAction, ApplyApplication, DeleteApplication, PushCommits
 from shopset.core.release.requests import Hold, Resume
 from shopset.directory.clusters import DirectoryError
 from shopset.engine import TooManyRacesError, Watching, converge
@@ -101,6 +101,24 @@ def test_what_fails_on_one_tier_does_not_stop_the_others(world: World, monkeypat
     assert {failure.action.tier for failure in outcome.failures} == {"dev"}
     monkeypatch.undo()
     world.climb("beta")
+
+
+def test_an_application_that_cannot_be_deleted_stops_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, actions = several(tmp_path, at_once=1)
+    gone = DeleteApplication(
+        kind=ActionKind.DELETE, what="delete it", why=(), at=world.now, shopset="x", cluster="c", application="shop-x"
+    )
+
+    def failing(cluster: str, application: str) -> None:
+        message = f"{application} of {cluster} cannot be deleted"
+        raise DirectoryError(message)
+
+    monkeypatch.setattr(world.workplace.engine.delivery, "delete", failing)
+    outcome = world.workplace.engine.act([gone, *actions])
+    assert [failure.action for failure in outcome.failures] == [gone]
+    assert outcome.done == tuple(actions)
 
 
 def test_races_are_bounded_and_the_pauses_grow(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import Any, Final
+from typing import Any
 
 from shopset.api import Platform
 from shopset.controller.metrics import Metrics
 from shopset.controller.objects import Objects
-from shopset.controller.settings import LONGEST_CALL, Settings
-from shopset.controller.statuses import control_status, refused, statuses
+from shopset.controller.settings import LONGEST_CALL_OF_MEMBER, Settings
+from shopset.controller.statuses import control_status, not_kept, refused, statuses
 from shopset.controller.telling import Teller
 from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
@@ -32,8 +32,6 @@ from shopset.kube.members import Members
 from shopset.kube.pods import MemberPods
 
 _log = logging.getLogger(__name__)
-_SETTLE: Final = 0.05
-"""Seconds that a change is waited on for others: `kubectl apply` of a folder makes many at once."""
 
 
 @dataclass
@@ -91,7 +89,6 @@ class Loop:
     def run(self) -> None:
         """Loop until `stop`. Never raises for what goes wrong in a round."""
         while not self._stopping.is_set():
-            self._woken.wait(_SETTLE)
             self._woken.clear()
             self.beat = self._clock()
             pause = self._turn()
@@ -131,7 +128,11 @@ class Loop:
             self._teller.tell(refused(reading.resources, reading.problems))
             return self._settings.poll
         began = self._clock()
-        engine = self._engine(reading.fleet)
+        try:
+            engine = self._engine(reading.fleet)
+        except KubeError as error:
+            self._teller.tell([(reading.fleet.platform.reference, not_kept(str(error)))])
+            raise
         last = self._converge(engine, reading)
         if last is None:
             return self._settings.poll
@@ -232,7 +233,7 @@ class Loop:
         shop = open_workshop(Places.of(fleet, ""), tools)
         members = None
         if settings.members is not None:
-            members = Members(settings.members, min(settings.timeout, LONGEST_CALL)).follow(fleet)
+            members = Members(settings.members, min(settings.timeout, LONGEST_CALL_OF_MEMBER)).follow(fleet)
         argocd = self._connect_argocd(fleet, members, shop.remotes.read_blob)
         engine = Engine(fleet, shop.remotes, argocd, shop.builder, self._clock, at_once=AT_ONCE)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)

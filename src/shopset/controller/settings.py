@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+LONGEST_CALL_OF_MEMBER: Final = 5.0
+"""Seconds that a round waits for a cluster which has an Argo CD of its own, and does not answer."""
 LONGEST_CALL: Final = 30.0
 """Seconds that one call of an API server may take, whatever `timeout` says."""
 

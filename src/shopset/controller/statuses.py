@@ -50,6 +50,11 @@ def refused(resources: Iterable[Resource], problems: Iterable[Problem]) -> Itera
             yield resource.reference, {"conditions": [_condition("Accepted", "False", "FleetInvalid", message)]}
 
 
+def not_kept(reason: str) -> Status:
+    """Return the status of a Platform whose fleet this controller, as it was started, cannot keep."""
+    return {"conditions": [_condition("Accepted", "False", "NotKept", reason)]}
+
+
 def shop_status(problem: Problem | None) -> Status:
     """Return the status of a Shop: only where something is wrong is anything told, since there are so many."""
     return {"conditions": [_condition("Accepted", "False", "Invalid", in_words([problem]))] if problem else []}

@@ -136,7 +136,7 @@ class Engine:
         moved: dict[str, str] = {}
         with ThreadPoolExecutor(self.at_once) as pool:
             for batch in _batches(actions, self.at_once):
-                left = [each for each in batch if not any(f.action.tier in (each.tier, None) for f in failures)]
+                left = [each for each in batch if not any(_stops(failure.action, each) for failure in failures)]
                 begun = list(takewhile(lambda _: may_act(), left))
                 for action in begun:
                     started(action)
@@ -221,6 +221,13 @@ class Engine:
             case DeleteApplication():
                 self.delivery.delete(action.cluster, action.application)
         return {}
+
+
+def _stops(failed: AnyAction, action: AnyAction) -> bool:
+    """Whether an action is left for the next round where another failed: one of its tier, or one that is of all tiers."""
+    if failed.tier is None:
+        return not isinstance(failed, DeleteApplication)
+    return failed.tier == action.tier
 
 
 def _batches(actions: Iterable[AnyAction], most: int) -> Iterator[tuple[AnyAction, ...]]:
