@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from lightkube import Client
 
-from shopset.kube.applications import observed
+from shopset.kube.applications import ArgoCd, new_store, observed
 
 COMMIT = "a" * 40
 
@@ -47,3 +48,34 @@ def test_a_failed_sync_of_another_commit_counts_where_argo_cd_starts_none_of_thi
     assert (found.sync_error, found.inconclusive) == ("one or more tasks failed", True)
     application["status"]["sync"]["status"] = "OutOfSync"
     assert not sync_error(application)
+
+
+def application(version: int, health: str = "Healthy") -> dict[str, Any]:
+    """Return an Application of the ShopSet a-1."""
+    metadata = {
+        "name": "shop-a-1",
+        "uid": "1",
+        "resourceVersion": str(version),
+        "labels": {"shopset.dev/shopset": "a-1"},
+    }
+    source = {"repoURL": "https://git.example.com/shopset-system.git"}
+    spec = {"source": source, "destination": {"name": "a"}}
+    return {"kind": "Application", "metadata": metadata, "spec": spec, "status": {"health": {"status": health}}}
+
+
+def test_only_what_changed_is_looked_at_again() -> None:
+    nobody = Client.__new__(Client)  # with a store that is watched, the API server is not asked
+    store = new_store()
+    files = {"f1": b"spec: {destination: {name: a}}", "f2": b"spec: {destination: {name: b}}"}
+    argocd = ArgoCd(
+        Client.__new__(Client), "argocd", "https://git.example.com/shopset-system.git", files.__getitem__, store
+    )
+    store.put(application(1))
+    first = argocd.observe({"a-1": "f1"})[0]["a-1"]
+    assert (first.health, first.manifest) == ("Healthy", "f1")
+    assert argocd.observe({"a-1": "f1"})[0]["a-1"] is first
+    assert argocd.observe({"a-1": "f2"})[0]["a-1"].manifest == ""
+    store.put(application(2, "Degraded"))
+    assert argocd.observe({"a-1": "f1"})[0]["a-1"].health == "Degraded"
+    store.remove(application(2))
+    assert argocd.observe({"a-1": "f1"}) == ({}, {})

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Self, cast
 
@@ -32,6 +32,17 @@ def new_store() -> Store:
     return Store(_says)
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An Application as it was looked at, beside the file that its tier's branch has for it."""
+
+    live: Manifest
+    blob: str | None
+    found: ObservedApplication
+    unknown_cluster: str
+    """What Argo CD says of a cluster that it does not know."""
+
+
 class ArgoCd:
     """The port `Delivery` of the engine.
 
@@ -57,6 +68,7 @@ class ArgoCd:
         self._watched = watched
         self._store = new_store() if watched is None else watched
         self._parsed: dict[str, Any] = {}
+        self._seen: dict[str, _Seen] = {}
 
     @classmethod
     def of(
@@ -100,15 +112,22 @@ class ArgoCd:
                 self._store.replace(list_applications(self._client, self._namespace))
             except KubeError as error:
                 return {}, dict.fromkeys(self._clusters.values(), Trouble("ArgoCDUnreachable", str(error)))
-        applications: dict[str, ObservedApplication] = {}
-        troubles: dict[str, Trouble] = {}
-        for shopset, live in self._own():
-            found = observed(live, shopset, self._cluster_of(live), self._applied(live, manifests.get(shopset)))
-            applications[shopset] = found
-            unknown = _unknown_cluster(live)
-            if unknown:
-                troubles[found.cluster] = Trouble("ClusterUnknown", f"Argo CD does not know it: {unknown}")
+        self._seen = {shopset: self._look(shopset, live, manifests.get(shopset)) for shopset, live in self._own()}
+        applications = {shopset: seen.found for shopset, seen in self._seen.items()}
+        troubles = {
+            seen.found.cluster: Trouble("ClusterUnknown", f"Argo CD does not know it: {seen.unknown_cluster}")
+            for seen in self._seen.values()
+            if seen.unknown_cluster
+        }
         return applications, troubles
+
+    def _look(self, shopset: str, live: Manifest, blob: str | None) -> _Seen:
+        """Look at an Application; what has not changed since the last time is not looked at again."""
+        cluster, seen = self._cluster_of(live), self._seen.get(shopset)
+        if seen is not None and seen.live is live and (seen.blob, seen.found.cluster) == (blob, cluster):
+            return seen
+        found = observed(live, shopset, cluster, self._applied(live, blob))
+        return _Seen(live, blob, found, _unknown_cluster(live))
 
     def apply(self, cluster: str, application: str, manifest: bytes) -> None:
         """Apply an Application, as `kubectl apply --server-side --field-manager=shopset` does. Raises KubeError."""
