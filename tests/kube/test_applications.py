@@ -67,9 +67,7 @@ def test_only_what_changed_is_looked_at_again() -> None:
     nobody = Client.__new__(Client)  # with a store that is watched, the API server is not asked
     store = new_store()
     files = {"f1": b"spec: {destination: {name: a}}", "f2": b"spec: {destination: {name: b}}"}
-    argocd = ArgoCd(
-        Client.__new__(Client), "argocd", "https://git.example.com/shopset-system.git", files.__getitem__, store
-    )
+    argocd = ArgoCd(nobody, "argocd", "https://git.example.com/shopset-system.git", files.__getitem__, store)
     store.put(application(1))
     first = argocd.observe({"a-1": "f1"})[0]["a-1"]
     assert (first.health, first.manifest) == ("Healthy", "f1")
