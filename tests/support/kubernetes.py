@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import pygit2
 import yaml
 
 from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, first_commit
 from shopset.core.release.ledgers import Ledger, read_ledger
 from shopset.engine.workplaces import credential_environment
-from shopset.kube.clients import PLURALS
+from shopset.kube.clients import APPLICATION, PLURALS, RESOURCES, KubeError, asking, connect
+from shopset.kube.leases import LEASE
 from support.worlds import COPIES, ENVIRONMENT, git
 from testbed.gitserver import make_repositories
 from testbed.kubernetes import kubectl, serves
@@ -27,6 +29,11 @@ from testbed.processes import wait_for
 from testbed.programs import program
 from testbed.records import MEMBERS, USERS, Bed
 
+_KINDS: Final = {
+    **{kind.lower(): resource for kind, resource in RESOURCES.items()},
+    "application": APPLICATION,
+    "lease": LEASE,
+}
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE: Final = 180.0
 """Seconds after which a test no longer waits for what must happen."""
@@ -104,6 +111,8 @@ class KubernetesWorld:
         (self.credentials / "username").write_text("shopset")
         (self.credentials / "password").write_text(USERS["shopset"])
         self.kubectl("create", "namespace", self.name)
+        self._client = connect(str(self.bed.kubeconfig), "management")
+        self._ledger: tuple[str, Ledger] = ("", Ledger())
 
     # -- the fleet
 
@@ -155,9 +164,13 @@ class KubernetesWorld:
             raise AssertionError(f"kubectl {' '.join(arguments)}: {error.stderr}") from error
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
-        """Return an object; {} where there is none."""
-        found = self.kubectl("get", kind, name, "-n", namespace or self.name, "-o", "json", "--ignore-not-found")
-        return dict(json.loads(found)) if found else {}
+        """Return an object of the management cluster; {} where there is none, or nobody to ask."""
+        # It is asked for all the time, for which kubectl would take longer than what is waited for.
+        try:
+            with asking(f"{kind} {name}"):
+                return dict(self._client.get(_KINDS[kind], name, namespace=namespace or self.name))
+        except KubeError:
+            return {}
 
     def status(self, kind: str, name: str) -> dict[str, Any]:
         """Return the status of an object of the fleet."""
@@ -170,15 +183,21 @@ class KubernetesWorld:
 
     def application(self, shopset: str) -> dict[str, Any]:
         """Return the Application of a ShopSet."""
-        return self.get("applications.argoproj.io", f"{self.name}-{shopset}", "argocd")
+        return self.get("application", f"{self.name}-{shopset}", "argocd")
 
     def ledger(self) -> Ledger:
         """Return the ledger as it is in git."""
-        folder = self.repository("system")
-        if not git("for-each-ref", "refs/heads/ledger", folder=folder):
+        repository = pygit2.Repository(str(self.repository("system")))
+        if "ledger" not in repository.branches.local:
             return Ledger()
-        paths = git("ls-tree", "-r", "--name-only", "ledger", folder=folder).splitlines()
-        return read_ledger({path: (git("show", f"ledger:{path}", folder=folder) + "\n").encode() for path in paths})
+        head = repository.revparse_single("refs/heads/ledger")
+        assert isinstance(head, pygit2.Commit)
+        if self._ledger[0] != str(head.id):
+            index = pygit2.Index()
+            index.read_tree(head.tree)
+            files = {entry.path: repository[entry.id].read_raw() for entry in index}
+            self._ledger = str(head.id), read_ledger(files)
+        return self._ledger[1]
 
     def repository(self, name: str) -> Path:
         """Return a bare repository: system, apps or configuration."""
@@ -279,6 +298,7 @@ class KubernetesWorld:
                 each.kill()
             if show:
                 sys.stderr.write(each.log.read_text()[-6000:])
+        self._client.close()
         names = [f"{self.name}-{copy.name}" for copy in self.copies]
         self.kubectl("delete", "applications.argoproj.io", "-n", "argocd", "--ignore-not-found", "--wait=false", *names)
 
