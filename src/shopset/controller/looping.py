@@ -214,9 +214,9 @@ class Loop:
         if self._workplace is None or self._workplace.platform is not fleet.platform:
             self._workplace = self._connect(fleet)
         self._workplace.engine.fleet = fleet
-        self._workplace.argocd.follow(fleet)
         if self._workplace.members is not None:
             self._workplace.members.follow(fleet)
+        self._workplace.argocd.follow(fleet)
         if isinstance(self._workplace.argocd, ArgoCds):
             self._objects.members.follow(self._workplace.argocd.clients())
         return self._workplace.engine

@@ -11,6 +11,7 @@ from shopset.controller.statuses import shop_status
 from shopset.core.fleets import Problem, host_is_taken
 from shopset.kube.clients import Manifest
 from shopset.kube.fleets import parse
+from shopset.kube.stores import version_of
 
 _Claim = tuple[str, str]
 """When a Shop was created, and its name: of several Shops with one host, the least has it."""
@@ -47,7 +48,7 @@ class Shops:
         with self._lock:
             known = self._found.get(metadata["name"])
             # What the status was written to may be told of after a change that a watch has told of already.
-            if known is not None and known.version > _version(manifest):
+            if known is not None and known.version > version_of(manifest):
                 return False
             return self._replace(metadata["name"], None if metadata.get("deletionTimestamp") else _read(manifest))
 
@@ -132,17 +133,13 @@ class Shops:
 
 
 def _read(manifest: Manifest) -> _Known:
-    metadata, version = manifest["metadata"], _version(manifest)
+    metadata, version = manifest["metadata"], version_of(manifest)
     claim = (str(metadata["creationTimestamp"]), str(metadata["name"]))
     found = parse(manifest)
     if not isinstance(found, Shop):
         return _Known(version, claim, (), (), found if isinstance(found, Problem) else None, _told(manifest))
     needs = [f"{ShopClass.__name__}/{found.spec.class_}", *(f"{ShopSet.__name__}/{name}" for name in found.spec.pins)]
     return _Known(version, claim, found.spec.hosts, tuple(map(intern, needs)), None, _told(manifest))
-
-
-def _version(manifest: Manifest) -> int:
-    return int(manifest["metadata"]["resourceVersion"])
 
 
 def _told(manifest: Manifest) -> str | None:

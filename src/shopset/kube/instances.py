@@ -38,9 +38,8 @@ class ArgoCds:
         self._instances: dict[str, ArgoCd] = {}
 
     def follow(self, fleet: Fleet) -> None:
-        """Take the clusters of a fleet that changed, of the same Platform."""
+        """Take the clusters of a fleet that changed, of the same Platform. `members` is told by who made it."""
         self._fleet = fleet
-        self._members.follow(fleet)
 
     def observe(self, manifests: Mapping[str, str], /) -> tuple[dict[str, ObservedApplication], dict[str, Trouble]]:
         """Return ShopSet -> Application, and cluster -> why its Applications are not to be seen."""

@@ -26,7 +26,7 @@ class Store:
         key = key_of(manifest)
         with self._lock:
             before = self._found.get(key)
-            if before is not None and _uid(before) == _uid(manifest) and _version(before) >= _version(manifest):
+            if before is not None and _uid(before) == _uid(manifest) and version_of(before) >= version_of(manifest):
                 return False
             self._found[key] = manifest
             self._told.add(key)
@@ -80,7 +80,8 @@ def key_of(manifest: Manifest) -> Key:
     return str(manifest["kind"]), str(manifest["metadata"]["name"])
 
 
-def _version(manifest: Manifest) -> int:
+def version_of(manifest: Manifest) -> int:
+    """Return the version, of which a later one of the same object is larger."""
     return int(manifest["metadata"].get("resourceVersion") or 0)
 
 
