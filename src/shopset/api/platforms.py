@@ -10,6 +10,7 @@ from shopset.api.clusters import Cluster
 from shopset.api.durations import Duration, parse_duration
 from shopset.api.errors import InvalidValueError, quoted
 from shopset.api.names import Name, Prefix
+from shopset.api.shops import Demand
 from shopset.api.urls import Endpoint, RepositoryUrl, repository_folder, repository_parent
 
 _OWN_CLUSTER: Final = "https://kubernetes.default.svc"
@@ -109,7 +110,11 @@ class ShopSource(Object):
 
     kind: Literal["Resources", "Files", "PostgreSQL"]
     path: Line | None = None
+    """A file or a folder of files: YAML, CSV or JSON lines. Relative to the fleet's folder, or where the controller has it mounted."""
     table: Line | None = None
+    """The table or view, as in public.shops."""
+    secret: Name | None = None
+    """The Secret with the connection of PostgreSQL: `uri`, or PGHOST, PGUSER, PGPASSWORD and so on, a key each."""
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -117,6 +122,9 @@ class ShopSource(Object):
             if (getattr(self, field) is not None) != (self.kind == kind):
                 message = f"a source of kind {self.kind} {'needs' if self.kind == kind else 'has no'} {field}"
                 raise InvalidValueError(message, f"{field} belongs to {kind}", (field,))
+        if self.secret is not None and self.kind != "PostgreSQL":
+            message = f"a source of kind {self.kind} has no secret"
+            raise InvalidValueError(message, "secret belongs to PostgreSQL", ("secret",))
         return self
 
 
@@ -159,6 +167,25 @@ class Monitoring(Object):
     """How long Prometheus may have recorded nothing; at least twice its slowest scrape interval."""
 
 
+class Waves(Object):
+    """How shops are moved off a cluster that still runs, and brought back."""
+
+    share: Annotated[StrictInt, Field(ge=1, le=100)] = 10
+    """How many of all shops, in percent, may be between two ShopSets at once; at least one group is."""
+    pause: Duration = parse_duration("30s")
+    """How long the old replica goes on serving beside the new one, until every edge knows the new one."""
+
+
+class Placement(Object):
+    """How shops are placed."""
+
+    waves: Waves = Waves()
+    groups_per_shopset: Annotated[StrictInt, Field(ge=1, le=1000)] = 20
+    """How finely a class's shops are divided: about so many groups for each ShopSet that takes them."""
+    demand: Demand = Demand(requests_per_second=1.0, connections=1)
+    """What is assumed of a shop whose demand nobody states."""
+
+
 class PlatformSpec(Object):
     """What the ShopSets are copies of, and how they are delivered."""
 
@@ -167,6 +194,7 @@ class PlatformSpec(Object):
     prefixes: Prefixes = Prefixes()
     images: Images = Images()
     shops: Shops = Shops()
+    placement: Placement = Placement()
     monitoring: Monitoring | None = None
     """Where gates are read."""
 

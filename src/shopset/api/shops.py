@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from shopset.api._objects import Object, Resource, Status
+from shopset.api.durations import Duration, parse_duration
 from shopset.api.errors import InvalidValueError
 from shopset.api.hosts import Host
 from shopset.api.names import Name
@@ -29,6 +30,13 @@ class Limits(Object):
     """Requests that it may have at once beyond that."""
 
 
+class Failover(Object):
+    """When a cluster is declared Lost without a person, where the class lets that be done."""
+
+    after: Duration = parse_duration("5m")
+    """For how long all signals must say so."""
+
+
 class ShopClassSpec(Object):
     """Where shops of the class go."""
 
@@ -42,6 +50,8 @@ class ShopClassSpec(Object):
     """FailureDomains that no two replicas of a shop may share a domain of."""
     isolation: Isolation = Isolation()
     limits: Limits = Limits()
+    failover: Failover | None = None
+    """Lets its shops be re-placed without a person when their cluster is unhealthy; left out, a person declares it Lost."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -32,7 +32,7 @@ Moment = Annotated[datetime, PlainSerializer(_in_seconds, return_type=str)]
 ObjectId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 PinKind = Literal["Promotion", "Adoption", "Rollback", "Retry"]
 RejectionReason = Literal["Degraded", "SyncFailed", "GateFailed", "DeadlineExceeded", "RolledBack"]
-ClusterState = Literal["Lost", "Upgrading"]
+ClusterState = Literal["Lost", "Draining", "Upgrading", "Returning"]
 
 
 class _Record(BaseModel):
@@ -176,6 +176,9 @@ class ClusterRecord(_Record):
     by: str
     reason: str
     version: str = ""
+    """The Kubernetes version that it is being upgraded to."""
+    home: ObjectId | None = None
+    """The commit of the branch `placement` before its shops left: where they return to."""
 
 
 RECORDS: Final[Mapping[str, type[_Record]]] = {

@@ -1,0 +1,30 @@
+"""Shops as the planner has them: columns, because there may be a million; whoever reads a source makes one of these."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESOURCES: Final = ("requests", "connections", "shops")
+"""What a ShopSet has a capacity of: requests per second, database connections, and shops."""
+
+
+@dataclass(frozen=True)
+class Shops:
+    """Some shops, in columns of one length: row n of each is of the same shop. Rows are sorted by name; names are unique."""
+
+    names: Sequence[str] = ()
+    hosts: Sequence[tuple[str, ...]] = ()
+    """Normalised; no host is at two shops."""
+    class_names: tuple[str, ...] = ()
+    classes: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Index into `class_names`."""
+    demand: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
+    """Requests per second and connections of each shop at its busiest, shape (shops, 2); NaN where nobody stated it."""
+    pins: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Row -> the ShopSets that its source wants, the first as primary; only of shops that have any."""
+
+    def __len__(self) -> int:
+        return len(self.names)
