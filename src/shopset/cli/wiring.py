@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from shopset.cli.settings import Settings
+from shopset.core.documents import Span
 from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
 from shopset.core.release.commands import Places
@@ -17,7 +18,6 @@ from shopset.core.release.observed import Repository
 from shopset.directory.alerts import AlertsFile
 from shopset.directory.clusters import DirectoryClusters
 from shopset.directory.diagnostics import Diagnostic, dotted
-from shopset.directory.documents import Span
 from shopset.directory.fleets import Reading, read_fleet
 from shopset.engine.building import CachingBuilder
 from shopset.engine.engines import Engine

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from shopset.api import redact
 from shopset.api.errors import quoted
-from shopset.directory.documents import Field, Span
+from shopset.core.documents import Field, Span
 
 _MOST_SHOWN: Final = 160
 _BEFORE: Final = 60
@@ -27,6 +27,8 @@ class Diagnostic:
     severity: Literal["error", "warning"] = "error"
     snippet: str = ""
     """The line of the file, without what must not be shown."""
+    stops: bool = True
+    """Whether an error pauses the fleet."""
 
     @property
     def order(self) -> tuple[str, int, int, str, str]:

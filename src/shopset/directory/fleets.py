@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from shopset.api import API_GROUP, API_VERSION, KINDS, Platform, Resource
 from shopset.api.errors import quoted
+from shopset.core.documents import Document, Field, Span
+from shopset.core.explaining import explain, suggest
 from shopset.core.fleets import Fleet, Problem, assemble
 from shopset.directory.diagnostics import Diagnostic, dotted, printable, shown_line
-from shopset.directory.documents import Document, Field, Span, read_documents
-from shopset.directory.explaining import explain, suggest
+from shopset.directory.documents import read_documents
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _START: Final = Span(1, 1)
@@ -21,7 +22,7 @@ _START: Final = Span(1, 1)
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read of a folder: the fleet, or (with any error) none."""
+    """What was read of a folder: the fleet, or (with any error that stops it) none."""
 
     fleet: Fleet | None
     resources: tuple[Resource, ...]
@@ -96,7 +97,7 @@ class _FolderReader:
             self._complain(".", f"there is no YAML file in {self._folder}", "shopctl init makes an example")
         assembly = assemble(self._resources)
         self._diagnostics += [self._locate(problem) for problem in assembly.problems if self._is_news(problem)]
-        errors = any(diagnostic.severity == "error" for diagnostic in self._diagnostics)
+        errors = any(each.severity == "error" and each.stops for each in self._diagnostics)
         ordered = tuple(sorted(self._diagnostics, key=lambda found: found.order))
         return Reading(None if errors else assembly.fleet, tuple(self._resources), ordered, len(files))
 
@@ -170,9 +171,10 @@ class _FolderReader:
     def _locate(self, problem: Problem) -> Diagnostic:
         sources = self._sources.get(problem.resource)
         if not sources:
-            return Diagnostic(".", _START, "", problem.message, problem.advice, problem.severity)
+            return Diagnostic(".", _START, "", problem.message, problem.advice, problem.severity, stops=problem.stops)
         # Of several with one name, the last is the one too many.
-        return sources[-1].diagnose(problem.field, problem.message, problem.advice, severity=problem.severity)
+        found = sources[-1].diagnose(problem.field, problem.message, problem.advice, severity=problem.severity)
+        return replace(found, stops=problem.stops)
 
 
 def _is_list(value: Any) -> bool:

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from shopset.api import InvalidValueError, Resource
 from shopset.api.errors import quoted
-from shopset.directory.documents import Field
+from shopset.core.documents import Field
 
 _OBJECT: Final = ("is not an object", "write its fields below it, indented")
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
