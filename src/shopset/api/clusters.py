@@ -1,9 +1,9 @@
 """Cluster: one Kubernetes cluster, and what people wish for it."""
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictInt, model_validator
 
 from shopset.api._objects import Line, Object, Resource, Status
 from shopset.api.errors import InvalidValueError, quoted
@@ -31,6 +31,13 @@ class Destination(Object):
         return self
 
 
+class ClusterCapacity(Object):
+    """How much a cluster holds; what is left out is not limited."""
+
+    shopsets: Annotated[StrictInt, Field(ge=1)] | None = None
+    """How many ShopSets it has room for."""
+
+
 class ClusterSpec(Object):
     """Where a cluster is, and what people wish for it."""
 
@@ -45,6 +52,7 @@ class ClusterSpec(Object):
     """Where the shops of a ShopSet on it are reached, as in `https://{shopset}.a.example.com`."""
     version: Line | None = None
     """The Kubernetes version that it should have."""
+    capacity: ClusterCapacity | None = None
 
 
 class ClusterStatus(Status):

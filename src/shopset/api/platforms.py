@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, StrictInt, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, model_validator
 
 from shopset.api._objects import Line, Object, Resource, Status, check_exactly_one
 from shopset.api.clusters import Cluster
 from shopset.api.durations import Duration, parse_duration
 from shopset.api.errors import InvalidValueError, quoted
+from shopset.api.gates import Expression
 from shopset.api.names import Name, Prefix
 from shopset.api.shops import Demand
 from shopset.api.urls import Endpoint, RepositoryUrl, repository_folder, repository_parent
@@ -176,6 +177,17 @@ class Waves(Object):
     """How long the old replica goes on serving beside the new one, until every edge knows the new one."""
 
 
+class Saturation(Object):
+    """How much a ShopSet bears, as Prometheus has it: two expressions whose series have the label `namespace` or `shopset`."""
+
+    requests: Expression
+    """Requests per second, as in `sum by (namespace) (rate(requests_total{namespace=~"{namespace}"}[5m]))`."""
+    saturation: Expression
+    """How full it is, from 0 to 1, in what fills up first."""
+    target: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.8
+    """How full a ShopSet may be: its capacity is the requests per second at which it is so."""
+
+
 class Placement(Object):
     """How shops are placed."""
 
@@ -184,6 +196,8 @@ class Placement(Object):
     """How finely a class's shops are divided: about so many groups for each ShopSet that takes them."""
     demand: Demand = Demand(requests_per_second=1.0, connections=1)
     """What is assumed of a shop whose demand nobody states."""
+    saturation: Saturation | None = None
+    """From what the capacity of ShopSets is estimated."""
 
 
 class PlatformSpec(Object):

@@ -23,6 +23,7 @@ from shopset.api import (
     Tier,
     is_system_namespace,
 )
+from shopset.core.capacity.budgets import Excess, excesses
 
 Field = tuple[str | int, ...]
 _Kind = TypeVar("_Kind", bound=Resource)
@@ -41,6 +42,8 @@ class Problem:
     severity: Literal["error", "warning"] = "error"
     missing: str = ""
     """What should be there and is not, as in `Tier/dev` or `Platform`."""
+    stops: bool = True
+    """Whether an error pauses the fleet. One that does not is refused where it is made, and told where it is there already."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Assembly:
-    """What a set of resources makes: a Fleet, or (with any error) none; and the problems found."""
+    """What a set of resources makes: a Fleet, or (with any error that stops it) none; and the problems found."""
 
     fleet: Fleet | None
     problems: tuple[Problem, ...]
@@ -110,7 +113,7 @@ def assemble(resources: Iterable[Resource]) -> Assembly:
     """Cross-check resources and make a Fleet of them."""
     found = _Assembler(list(resources))
     problems = tuple(found.problems())
-    broken = any(problem.severity == "error" for problem in problems)
+    broken = any(problem.severity == "error" and problem.stops for problem in problems)
     return Assembly(None if broken else found.fleet(), problems)
 
 
@@ -152,6 +155,7 @@ class _Assembler:
         yield from self._names()
         yield from self._hosts()
         yield from self._controls()
+        yield from self._budgets()
 
     def _repeated(self) -> Iterator[Problem]:
         for resource in self.resources:
@@ -269,6 +273,15 @@ class _Assembler:
             for resource in self.of(kind).values():
                 message = f"a {kind.__name__} in a folder is not acted on"
                 yield Problem(resource.reference, ("kind",), message, f"use shopctl release {verb}", "warning")
+
+    def _budgets(self) -> Iterator[Problem]:
+        for each in excesses(self.of(Configuration), self.of(Cluster), self.of(ShopSet)):
+            yield beyond_budget(each)
+
+
+def beyond_budget(excess: Excess) -> Problem:
+    """Return the problem of a ShopSet that is beyond a budget: no reason to stop the others."""
+    return Problem(f"ShopSet/{excess.shopset}", excess.field, excess.message, excess.advice, stops=False)
 
 
 def _namespaces_of_others(platform: Platform) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """What one planning round shares: the inputs, and what it finds on the way."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import overload
 
 from shopset.api import Tier
+from shopset.core.capacity.budgets import Excess, excesses
 from shopset.core.fleets import Fleet
 from shopset.core.manifests import Build
 from shopset.core.release.observed import (
@@ -109,11 +110,27 @@ class Context:
 
     @cached_property
     def residents(self) -> dict[str, tuple[str, ...]]:
-        """Tier -> its ShopSets, sorted: those of the fleet that live there now (a move comes later, in one push)."""
+        """Tier -> its ShopSets, sorted: those of the fleet that live there now (a move comes later, in one push).
+
+        A ShopSet that would be beyond a budget is not made; one that is there already stays.
+        """
         found: dict[str, list[str]] = {tier.name: [] for tier in self.fleet.tiers}
+        unmade = {each.shopset for each in self.excesses} - self.rendered
         for name in self.fleet.shopsets:
-            found.setdefault(self.homes[name], []).append(name)
+            if name not in unmade:
+                found.setdefault(self.homes[name], []).append(name)
         return {tier: tuple(names) for tier, names in found.items()}
+
+    @cached_property
+    def rendered(self) -> Set[str]:
+        """The ShopSets that some tier's tree has."""
+        return {name for head in self.observed.tiers.values() for name in head.overlays}
+
+    @cached_property
+    def excesses(self) -> tuple[Excess, ...]:
+        """ShopSets that are beyond a budget, those that came last."""
+        fleet = self.fleet
+        return tuple(excesses(fleet.configurations, fleet.clusters, fleet.shopsets, self.rendered))
 
     def _overlays(self, tier: str) -> Mapping[str, str]:
         head = self.observed.tiers.get(tier)

@@ -62,6 +62,12 @@ def fleet_conditions(context: Context) -> Iterator[Condition]:
             yield Condition(f"ShopSet/{name}", "Synced", "SyncFailed", found.sync_error)
         else:
             yield Condition(f"ShopSet/{name}", "Healthy", "Degraded", found.message)
+    for excess in context.excesses:
+        follows = (
+            "It runs already, and goes on" if excess.shopset in context.rendered else "It is not made until it fits"
+        )
+        message = f"{excess.message}. {follows}: {excess.advice}"
+        yield Condition(f"ShopSet/{excess.shopset}", "WithinBudget", "BudgetExceeded", message)
     for name, home, wanted in context.moves:
         message = (
             f"{name} moves from {home} to {wanted} when both tiers have a pin and neither is frozen, held or releasing"

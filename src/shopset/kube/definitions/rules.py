@@ -91,6 +91,8 @@ FIELD_RULES: Final[Mapping[Path, Sequence[Rule]]] = {
     ),
     ("QueryGate", "expr"): _OF_MANY,
     ("QueryGate", "traffic"): _OF_MANY,
+    ("Saturation", "requests"): _OF_MANY,
+    ("Saturation", "saturation"): _OF_MANY,
     ("TierSpec", "level"): (_rule("self == oldSelf", "never changes: it names the tier's branches"),),
     ("ClusterSpec", "topology"): (
         _rule(f"self.all(key, key.matches('{LABEL_KEY}'))".replace("\\", "\\\\"), "its keys are keys of labels"),

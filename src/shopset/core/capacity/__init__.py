@@ -1,0 +1,1 @@
+"""Capacity: how much there is, how much is taken, and what one ShopSet bears. Pure."""
