@@ -11,6 +11,9 @@ from typing import TypeVar
 import pygit2
 
 from shopset.api import repository_folder
+from shopset.core.placement.formats import BRANCH as PLACEMENT
+from shopset.core.placement.formats import PlacementReading
+from shopset.core.placement.placements import Whereabouts
 from shopset.core.release.actions import Identity, PushCommits, PushMerge, PushRefs
 from shopset.core.release.commands import pending_subject
 from shopset.core.release.ledgers import BRANCH, Ledger
@@ -26,6 +29,7 @@ from shopset.core.release.observed import (
     SubjectOf,
     Trouble,
 )
+from shopset.gitops.placements import PlacementChange, PlacementReader, commit_at
 from shopset.gitops.reading import (
     AbsentObjectError,
     TreeReader,
@@ -85,6 +89,7 @@ class Remotes:
             for kind, url in urls.items()
         }
         self._reader: TreeReader | None = None
+        self._placements: PlacementReader | None = None
 
     # -- observing
 
@@ -149,6 +154,29 @@ class Remotes:
     ) -> Iterator[LoggedCommit]:
         """Yield a commit and its ancestors, newest first, less those of `without`. Raises AbsentObjectError."""
         yield from self._read(repository, lambda objects: list(islice(_log(objects, head, without), limit)))
+
+    # -- the placement
+
+    def placement(self, commit: str) -> PlacementReading:
+        """Read the placement at a commit; what is malformed is listed in the result. Raises AbsentObjectError."""
+        return self._read(Repository.SYSTEM, lambda objects: self._placements_of(objects).read(commit))
+
+    def placement_at(self, moment: datetime) -> str | None:
+        """Return the commit of the placement that was the branch's head at a time, as last observed; None where there was none."""
+        head = self._stores[Repository.SYSTEM].heads().get(PLACEMENT)
+        if head is None:
+            return None
+        return self._read(Repository.SYSTEM, lambda objects: commit_at(objects, head, moment))
+
+    def placed(self, commit: str, shop: str) -> Whereabouts | None:
+        """Return where one shop was at a commit of the placement, without reading the others. Raises AbsentObjectError."""
+        return self._read(Repository.SYSTEM, lambda objects: self._placements_of(objects).shop(commit, shop))
+
+    def placement_log(self, head: str, shop: str, *, limit: int = 1000) -> Iterator[PlacementChange]:
+        """Yield the commits up to `head` that changed where a shop is, newest first. Raises AbsentObjectError."""
+        yield from self._read(
+            Repository.SYSTEM, lambda objects: list(islice(self._placements_of(objects).changes(head, shop), limit))
+        )
 
     # -- pushing
 
@@ -236,6 +264,11 @@ class Remotes:
         if self._reader is None or self._reader.repository is not objects:
             self._reader = TreeReader(objects)
         return self._reader
+
+    def _placements_of(self, objects: pygit2.Repository) -> PlacementReader:
+        if self._placements is None or self._placements.repository is not objects:
+            self._placements = PlacementReader(objects)
+        return self._placements
 
 
 def _look(store: Store) -> ObservedRepository:

@@ -66,6 +66,11 @@ class Commit:
     """Files, sorted. What is not there is no error."""
     gitlinks: Mapping[str, str] = field(default_factory=dict)
     trailers: tuple[tuple[str, str], ...] = ()
+    before: Mapping[str, bytes] | None = None
+    """Path -> what the plan saw there of the files that are written; new ones are left out.
+
+    Where it is given, a person is shown patches and not whole files.
+    """
 
     @property
     def message(self) -> str:
