@@ -1,0 +1,194 @@
+"""Where missing replicas go: the largest first, each to the ShopSet where it costs least."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from shopset.core.placement._balancing import Balance, growth
+from shopset.core.placement.evaluating import Index
+from shopset.core.placement.problems import Bools, Floats, Ints, Problem
+
+_BATCH = 128
+_STEP = 0.02
+"""Groups are placed in one step up to this share of the capacity of a ShopSet, times the number of ShopSets."""
+
+
+def place(balance: Balance) -> None:
+    """Give every group its missing replicas, as far as there is a ShopSet for them."""
+    hopeless = np.zeros(balance.legs.shape, np.bool_)
+    order = by_size(balance)
+    while True:
+        missing = missing_positions(balance.problem, balance.legs) & ~hopeless
+        groups = order[missing[order].any(1)]
+        if not len(groups):
+            return
+        positions = missing.argmax(1)
+        for some in batches(balance, groups):
+            found = settle(balance, some, positions[some])
+            none = some[found < 0]
+            hopeless[none, positions[none]] = True
+
+
+def missing_positions(problem: Problem, legs: Ints) -> Bools:
+    """(G, K): where a replica is to come."""
+    return (legs < 0) & (np.arange(legs.shape[1])[None, :] < problem.replicas[:, None])
+
+
+def sizes(balance: Balance) -> Floats:
+    """(G,): the demand of each group as a part of a mean ShopSet, in the resource that it needs most of."""
+    return np.asarray(((balance.traffic + balance.static) * balance.unit.mean(0)).max(1), np.float64)
+
+
+def by_size(balance: Balance) -> Index:
+    """Return all groups, those whose shops are largest first, and of equal ones the first."""
+    return np.argsort(-sizes(balance), kind="stable")
+
+
+def batches(balance: Balance, groups: Index) -> Iterator[Index]:
+    """Cut groups into pieces that are small beside what there is: the cost of one's placement hardly depends on the others'."""
+    limit = _STEP * len(balance.base)
+    size = sizes(balance)[groups]
+    start = 0
+    while start < len(groups):
+        end = start + max(1, int(np.searchsorted(np.cumsum(size[start : start + _BATCH]), limit, side="right")))
+        yield groups[start:end]
+        start = end
+
+
+def settle(balance: Balance, groups: Index, positions: Index, surcharge: Floats | None = None) -> Ints:
+    """Place one replica of each of some groups, and return where; -1 where no ShopSet will do.
+
+    Groups that were counted already are taken out of the loads for the time being. `surcharge`: (groups, S), added to the cost.
+    """
+    counted = groups[balance.counted[groups]]
+    if len(counted):
+        balance.refresh(balance.add(counted, -1))
+    costs = candidate_costs(balance, groups, positions)
+    if surcharge is not None:
+        costs += surcharge
+    targets = _choose(balance, costs, groups)
+    some = targets >= 0
+    balance.legs[groups[some], positions[some]] = targets[some]
+    balance.counted[groups] = complete(balance, groups, targets >= 0)
+    balance.refresh(balance.add(groups[balance.counted[groups]], 1))
+    return targets
+
+
+def complete(balance: Balance, groups: Index, placed: Bools) -> Bools:
+    """Whether the load of a group is to be counted: its primary is known, or all was done that can be."""
+    legs = balance.legs[groups]
+    return (legs >= 0).any(1) & (
+        (legs[:, 0] >= 0) | ~placed | ~missing_positions(balance.problem, balance.legs)[groups].any(1)
+    )
+
+
+def possible(problem: Problem, legs: Ints, groups: Index, positions: Index) -> Bools:
+    """(groups, S): where a replica may come beside the others of its group."""
+    kinds = problem.kind[groups]
+    able = (problem.allowed & (problem.takes & ~problem.leaves))[kinds]
+    apart = problem.apart[kinds]
+    rows = np.arange(len(groups))
+    for position in range(legs.shape[1]):
+        other = np.where(positions == position, -1, legs[groups, position])
+        there = other >= 0
+        if not there.any():
+            continue
+        able[rows[there], other[there]] = False
+        for level, domain in enumerate(problem.domains):
+            some = there & apart[:, level]
+            able[some] &= domain[None, :] != domain[other[some]][:, None]
+    return able
+
+
+def candidate_costs(balance: Balance, groups: Index, positions: Index) -> Floats:
+    """(groups, S): what a replica in the given position of each group costs on each ShopSet; infinite where it may not be."""
+    problem = balance.problem
+    legs = balance.legs[groups]
+    legs[np.arange(len(groups)), positions] = -1
+    earlier = np.where(np.arange(legs.shape[1]) < positions[:, None], legs, -1)
+    later = np.where(np.arange(legs.shape[1]) > positions[:, None], legs, -1)
+    now, then = balance.rates
+    costs = _static_costs(balance, groups)
+    leads = (earlier < 0).all(1) | (problem.active[groups] > 1)
+    for some, reckon in ((np.flatnonzero(leads), _as_primary), (np.flatnonzero(~leads), _as_other)):
+        for start in range(0, len(some), _BATCH):
+            part = some[start : start + _BATCH]
+            traffic = balance.traffic[groups[part]] / np.maximum(problem.active[groups[part]], 1)[:, None]
+            costs[part] += reckon(balance, traffic, earlier[part], later[part], now, then)
+    costs[~possible(problem, balance.legs, groups, positions)] = np.inf
+    return costs
+
+
+def _static_costs(balance: Balance, groups: Index) -> Floats:
+    if balance.problem.follows_traffic.all():
+        return np.zeros((len(groups), len(balance.base)))
+    now, then = balance.rates
+    static = balance.static[groups][:, None, :]
+    return np.asarray(
+        (balance.normal * growth(static * now) + balance.total * growth(static * then)).sum(2), np.float64
+    )
+
+
+def _as_primary(balance: Balance, traffic: Floats, _earlier: Ints, later: Ints, now: Floats, then: Floats) -> Floats:
+    """What it costs to serve groups from each ShopSet, their other replicas being next."""
+    amount = traffic[:, None, :]
+    costs = np.asarray(
+        (balance.normal * growth(amount * now) + balance.total * growth(amount * then)).sum(2), np.float64
+    )
+    for level, domain in enumerate(balance.problem.domains):
+        unserved = np.ones(costs.shape, np.bool_)
+        for position in range(later.shape[1]):
+            leg = later[:, position]
+            some = np.flatnonzero(leg >= 0)
+            if not len(some):
+                continue
+            to = leg[some]
+            away = unserved[some] & (domain[None, :] != domain[to][:, None])
+            rows = balance.after[:, to][balance.losses.of[level]]
+            each = np.einsum("sgr,gr->gs", rows, growth(traffic[some] * then[to]))
+            costs[some] += np.where(away, each, 0)
+            unserved[some] &= ~away
+    return costs
+
+
+def _as_other(balance: Balance, traffic: Floats, earlier: Ints, later: Ints, _now: Floats, then: Floats) -> Floats:
+    """What it costs to make each ShopSet the one that follows, where none before it does."""
+    everyone = np.concatenate([earlier, later], axis=1)
+    primary, before = _first_and_next(balance.problem, everyone, earlier.shape[1])
+    costs = np.zeros((len(traffic), len(then)))
+    added = growth(traffic[:, None, :] * then)
+    for level, domain in enumerate(balance.problem.domains):
+        rows = balance.after[balance.losses.of[level][primary]]
+        each = np.einsum("gsr,gsr->gs", rows, added)
+        away = domain[None, :] != domain[primary][:, None]
+        useful = np.where(before[:, level] < 0, 1.0, 0.01)
+        costs += np.where(away, each, 0) * useful[:, None]
+    return np.asarray(costs + 1e-3 * np.einsum("sr,gsr->gs", balance.total, added), np.float64)
+
+
+def _first_and_next(problem: Problem, legs: Ints, count: int) -> tuple[Ints, Ints]:
+    """Return the primary, and per level the next replica among the first `count` legs."""
+    primary = legs[:, 0].copy()
+    for position in range(1, count):
+        primary = np.where(primary < 0, legs[:, position], primary)
+    following = np.full((len(legs), len(problem.domains)), -1, np.int32)
+    for level, domain in enumerate(problem.domains):
+        for position in range(count):
+            leg = legs[:, position]
+            take = (following[:, level] < 0) & (leg >= 0) & (domain[leg] != domain[primary])
+            following[take, level] = leg[take]
+    return primary, following
+
+
+def _choose(balance: Balance, costs: Floats, groups: Index) -> Ints:
+    """Take the cheapest ShopSet for each group in turn; each choice makes its ShopSet dearer for the groups after it."""
+    rate = balance.rates[1]
+    need = balance.traffic[groups] + balance.static[groups]
+    scale = np.ones(costs.shape[1])
+    targets = np.full(len(groups), -1, np.int32)
+    for row, cost in enumerate(costs):
+        target = int((cost * scale).argmin())
+        if np.isfinite(cost[target]):
+            targets[row] = target
+            scale[target] *= np.exp(min(float((need[row] * rate[target]).max()), 30.0))
+    return targets
