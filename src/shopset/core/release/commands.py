@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from shopset.api.platforms import ArgoCd
 from shopset.core.fleets import Fleet
+from shopset.core.release._patches import patch
 from shopset.core.release.actions import (
     Action,
     AnyAction,
@@ -142,14 +143,26 @@ def _switch(commit: Commit, moved: frozenset[str]) -> str:
 def _commit(action: Action, commit: Commit) -> Iterator[str]:
     if commit.deletes:
         yield f"git rm -rqf --ignore-unmatch -- {' '.join(map(shlex.quote, commit.deletes))}"
-    for path, content in sorted(commit.writes.items()):
-        yield from _write(path, content)
-    if commit.writes:
-        yield f"git add -f -- {' '.join(map(shlex.quote, sorted(commit.writes)))}"
+    yield from _writes(commit)
     for path, target in sorted(commit.gitlinks.items()):
         yield f"git update-index --add --cacheinfo 160000,{target},{path}"
     author, message = shlex.quote(str(action.author)), shlex.quote(commit.message)
     yield f"git commit -q --allow-empty --author={author} --date={shlex.quote(action.at.isoformat())} -m {message}"
+
+
+def _writes(commit: Commit) -> Iterator[str]:
+    if commit.before is not None:
+        patches = b"".join(
+            patch(path, commit.before.get(path), content) for path, content in sorted(commit.writes.items())
+        )
+        if patches:
+            # Lines of patches begin with a sign, so that none ends the document.
+            yield f"git apply --index --whitespace=nowarn <<'END-OF-FILE'\n{patches.decode()}END-OF-FILE"
+        return
+    for path, content in sorted(commit.writes.items()):
+        yield from _write(path, content)
+    if commit.writes:
+        yield f"git add -f -- {' '.join(map(shlex.quote, sorted(commit.writes)))}"
 
 
 def _write(path: str, content: bytes) -> Iterator[str]:
