@@ -12,7 +12,8 @@ def pooled_bounds(problem: Problem, legs: Ints) -> tuple[float, float]:
         (problem.allowed.any(0) & problem.takes) | np.isin(np.arange(len(problem.capacity)), legs)
     ) & ~problem.leaves
     lost = np.vstack([np.zeros(len(usable), np.bool_), scenarios(problem).lost])
-    capacity = (usable & ~lost).astype(np.float64) @ np.where(usable[:, None], problem.capacity, 0)
+    # A product would make NaN of a capacity without limit that is lost.
+    capacity = np.where((usable & ~lost)[:, :, None], problem.capacity, 0.0).sum(1)
     able = (problem.replicas > 1) & (problem.legs >= -1).any(1)
     total = problem.demand.sum(0)
     safe = problem.demand[able].sum(0)
