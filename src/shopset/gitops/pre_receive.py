@@ -5,16 +5,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from shopset.core.placement.formats import BRANCH as PLACEMENT
 from shopset.core.release.ledgers import BRANCH
 from shopset.core.release.trees import REVISION_PATH
 from shopset.gitops._ledger_rules import LedgerPush, check_ledger
+from shopset.gitops._placement_rules import check_placement
 from shopset.gitops._pushed import NOTHING, HookError, PushedObjects, Update, Violation
 from shopset.gitops._tier_rules import TIER_BRANCH, TierPush
 
 __all__ = ["HookError", "Update", "Violation", "check_push", "read_updates"]
 
 _LEDGER: Final = f"refs/heads/{BRANCH}"
-_PLACEMENT: Final = "refs/heads/placement"
+_PLACEMENT: Final = f"refs/heads/{PLACEMENT}"
 
 
 def read_updates(text: str) -> list[Update]:
@@ -39,7 +41,11 @@ def _violations(objects: PushedObjects, updates: Sequence[Update]) -> Iterator[V
     for update in updates:
         moves = list(_check_move(objects, update))
         yield from moves
-        if not moves and update.ref != _PLACEMENT:
+        if moves:
+            continue
+        if update.ref == _PLACEMENT:
+            yield from check_placement(objects, update)
+        else:
             sound.append(update)
     if not sound:
         return
