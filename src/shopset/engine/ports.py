@@ -1,10 +1,12 @@
 """What the engine needs of the world. Adapters fit these shapes without knowing of them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shopset.api import Gate
+from shopset.core.fleets import Fleet
 from shopset.core.manifests import Build
 from shopset.core.release.actions import PushCommits, PushMerge, PushRefs
 from shopset.core.release.ledgers import Ledger
@@ -24,6 +26,12 @@ from shopset.core.release.observed import (
     SubjectOf,
     Trouble,
 )
+from shopset.core.release.plans import Condition
+
+if TYPE_CHECKING:
+    # A command that places no shops must not pay for NumPy.
+    from shopset.core.placement.formats import PlacementReading
+    from shopset.core.placement.shops import Shops
 
 
 class GitObservation(Protocol):
@@ -73,6 +81,14 @@ class Git(Protocol):
 
     def read_blob(self, blob: str) -> bytes:
         """Return a file of the system repository."""
+        ...
+
+    def placement(self, commit: str) -> "PlacementReading":
+        """Return the placement at a commit of the system repository; what is malformed is listed in it."""
+        ...
+
+    def committed_at(self, commit: str) -> datetime:
+        """Return when a commit of the system repository was made."""
         ...
 
     def contents(self, commit: str) -> Contents | None:
@@ -130,4 +146,20 @@ class GateReader(Protocol):
 
     def read(self, gate: Gate, tier: str, start: datetime, end: datetime) -> GateReading:
         """Read a gate over a span of time. Where nothing can be read the result is Unknown, never an error."""
+        ...
+
+
+@dataclass(frozen=True)
+class ShopsReading:
+    """The shops that are to be placed, and what is wrong with others."""
+
+    shops: "Shops"
+    conditions: tuple[Condition, ...] = ()
+
+
+class ShopReader(Protocol):
+    """Where the shops of a fleet come from."""
+
+    def read(self, fleet: Fleet, incumbents: Mapping[str, str], /) -> ShopsReading:
+        """Read all sources. `incumbents` is host -> the shop that the placement has it at."""
         ...

@@ -157,6 +157,10 @@ class Remotes:
 
     # -- the placement
 
+    def committed_at(self, commit: str) -> datetime:
+        """Return when a commit of the system repository was made. Raises AbsentObjectError."""
+        return datetime.fromtimestamp(self._commit(Repository.SYSTEM, commit).commit_time, UTC)
+
     def placement(self, commit: str) -> PlacementReading:
         """Read the placement at a commit; what is malformed is listed in the result. Raises AbsentObjectError."""
         return self._read(Repository.SYSTEM, lambda objects: self._placements_of(objects).read(commit))

@@ -141,7 +141,8 @@ class _Regrouper:
         known = {name: name in self.fleet.shop_classes for name in names}
         for row, (shop, number) in enumerate(zip(self.shops.names, self.shops.classes.tolist(), strict=True)):
             group = self.groups.get(members.get(shop, ""))
-            if group is None or group.shop_class != names[number]:
+            to_pin = row in self.shops.pins and (group is None or is_shared(group.name) or not group.pinned)
+            if group is None or group.shop_class != names[number] or to_pin:
                 if known[names[number]]:
                     joining.append(row)
                 continue
@@ -166,8 +167,15 @@ class _Regrouper:
 
     def _join(self, row: int) -> None:
         shop, shop_class = self.shops.names[row], self.shops.class_names[self.shops.classes[row]]
-        large = self.demand[row] > self.grains[shop_class]
-        name = own_group(shop_class, shop) if large else self._shared(shop_class, shop)
+        alone = row in self.shops.pins or self.demand[row] > self.grains[shop_class]
+        name = own_group(shop_class, shop) if alone else self._shared(shop_class, shop)
+        if alone and name not in self.groups:
+            # What it has goes on serving it.
+            old = self.groups.get(self.placement.members.get(shop, ""))
+            kept = old.replicas if old is not None and old.shop_class == shop_class else ()
+            self.groups[name] = Group(name, shop_class, kept)
+        if row in self.shops.pins:
+            self.groups[name] = replace(self.groups[name], pinned=True)
         self.groups.setdefault(name, Group(name, shop_class, ()))
         self._put(row, name)
         self.joined.append(shop)

@@ -50,11 +50,11 @@ def model(
     shops: Shops,
     placement: Placement,
     clusters: Mapping[str, ClusterRecord],
-    unready: Set[str] = frozenset(),
+    unusable: Set[str] = frozenset(),
 ) -> Model:
     """Return the problem that a placement poses. Its groups are all of classes that the fleet has.
 
-    `clusters` is what the ledger says of clusters; to `unready` ShopSets nothing new is to come.
+    `clusters` is what the ledger says of clusters; to `unusable` ShopSets nothing new is to come.
     """
     groups = tuple(each for each in placement.groups.values() if each.shop_class in fleet.shop_classes)
     shopsets, classes = tuple(fleet.shopsets), tuple(fleet.shop_classes)
@@ -71,7 +71,7 @@ def model(
         follows_traffic=np.array([resource != "shops" for resource in RESOURCES]),
         domains=np.array([numbers_of for _, numbers_of in names], np.int32).reshape(len(levels), len(shopsets)),
         takes=np.array(
-            [_takes(fleet, each, clusters) and each.name not in unready for each in fleet.shopsets.values()], bool
+            [_takes(fleet, each, clusters) and each.name not in unusable for each in fleet.shopsets.values()], bool
         ),
         leaves=np.array([_leaves(fleet, each, clusters) for each in fleet.shopsets.values()], bool),
         allowed=allowed,
@@ -105,9 +105,8 @@ def effective_demand(fleet: Fleet, shops: Shops) -> Floats:
 def group_demand(fleet: Fleet, shops: Shops, placement: Placement, groups: Sequence[Group]) -> tuple[Floats, Ints]:
     """Return the demand (G, R) of groups, and how many shops each has (G,)."""
     rows = {each.name: row for row, each in enumerate(groups)}
-    of_shops = np.fromiter(
-        (rows.get(placement.members.get(name, ""), -1) for name in shops.names), np.int64, len(shops)
-    )
+    members = dict(placement.members.items())
+    of_shops = np.fromiter((rows.get(members.get(name, ""), -1) for name in shops.names), np.int64, len(shops))
     placed, demand = of_shops >= 0, effective_demand(fleet, shops)
     sums = [np.bincount(of_shops[placed], demand[placed, column], len(groups)) for column in range(len(RESOURCES))]
     return np.column_stack(sums), sums[-1].astype(np.int32)

@@ -30,6 +30,8 @@ class ActionKind(StrEnum):
     ROLLBACK = "Rollback"
     RETRY = "Retry"
     HOTFIX = "Hotfix"
+    PLACE = "Place"
+    CLUSTER = "Cluster"
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,3 +219,8 @@ def approval_path(tier: str, revision: str, by: str) -> str:
 def hold_path(tier: str, name: str) -> str:
     """Return the path of a hold's record."""
     return f"holds/{tier}/{name}.yaml"
+
+
+def cluster_path(cluster: str) -> str:
+    """Return the path of what was observed of a cluster."""
+    return f"clusters/{cluster}.yaml"

@@ -1,0 +1,145 @@
+"""The plan of one step of the placement: which shops go where, and what the ledger says of clusters after it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from shopset.core.fleets import Fleet
+from shopset.core.placement._conditions import conditions
+from shopset.core.placement._targets import targets, waits_for
+from shopset.core.placement._waves import Step, leftovers, next_step
+from shopset.core.placement.evaluating import loads, worst, worst_n1
+from shopset.core.placement.formats import BRANCH, difference
+from shopset.core.placement.grouping import Regrouping, regroup
+from shopset.core.placement.modelling import Model, model
+from shopset.core.placement.placements import Placement
+from shopset.core.placement.plans import Move, PlacementPlan, Seen, Utilisation, shops_of
+from shopset.core.placement.problems import Ints
+from shopset.core.release.actions import SHOPSET, ActionKind, Commit, Identity, PushCommits
+from shopset.core.release.ledgers import BRANCH as LEDGER
+from shopset.core.release.records import ClusterRecord, cluster_path
+
+
+def plan_placement(
+    fleet: Fleet, seen: Seen, budget: int = 0, author: Identity = SHOPSET, reason: str = ""
+) -> PlacementPlan:
+    """Return the next step. Pure: the same arguments give the same plan; the same step is planned until it is done.
+
+    `budget` lets so many shops more than needed move, where that makes loads more even: `author` asked for it, for `reason`.
+    """
+    grouped = regroup(fleet, seen.shops, seen.placement)
+    found = model(fleet, seen.shops, grouped.placement, seen.clusters, seen.unusable)
+    goal = targets(fleet, seen, found, budget)
+    step = next_step(fleet, seen, found, goal)
+    after = grouped.placement.with_groups(step.groups) if step.groups else grouped.placement
+    actions = [*_place(seen, grouped, step, after, author, reason), *_records(fleet, seen, step, after)]
+    return PlacementPlan(
+        now=seen.now,
+        placement=after,
+        actions=tuple(actions),
+        moves=step.moves,
+        later=step.later,
+        before=_utilisation(found, found.problem.legs),
+        after=_utilisation(found, goal.legs),
+        conditions=tuple(conditions(fleet, seen, found, goal, step)),
+        wake_at=step.wake_at,
+    )
+
+
+def _utilisation(found: Model, legs: Ints) -> Utilisation:
+    seen = loads(found.problem, legs)
+    return Utilisation(worst(found.problem, seen), worst_n1(found.problem, seen))
+
+
+def _place(
+    seen: Seen, grouped: Regrouping, step: Step, after: Placement, author: Identity, reason: str
+) -> Iterator[PushCommits]:
+    why = [f"{number:,} shops: {cause}" for cause, number in _causes(step.moves)]
+    if reason:
+        why.append(f"{author.name} asked for it: {reason}")
+    action = commit_placement(seen, after, _subject(grouped, step), tuple(why), author)
+    if action is not None:
+        yield action
+
+
+def commit_placement(
+    seen: Seen, after: Placement, subject: str, why: tuple[str, ...], author: Identity
+) -> PushCommits | None:
+    """Return the action that brings a placement to its branch; None where it is there."""
+    delta = difference(seen.placement, after)
+    if not (delta.writes or delta.deletes):
+        return None
+    informed = tuple(("Shopset-Reason", each) for each in why)
+    line = " ".join(subject.split())
+    commit = Commit(BRANCH, seen.head, line, delta.writes, delta.deletes, trailers=informed, before=delta.before)
+    return PushCommits(kind=ActionKind.PLACE, what=line, why=why, author=author, at=seen.now, commits=(commit,))
+
+
+def _subject(grouped: Regrouping, step: Step) -> str:
+    parts = []
+    if step.moves:
+        causes = [cause for cause, _ in _causes(step.moves)]
+        parts.append(f"place {shops_of(step.moves):,} shops: {'; '.join(causes[:3])}")
+    settled = len(step.groups) - len(step.moves)
+    if settled > 0:
+        parts.append(f"{settled:,} groups leave their old replicas")
+    for verb, names in (
+        ("add", grouped.joined),
+        ("remove", grouped.left),
+        ("divide", grouped.split),
+        ("join", grouped.merged),
+    ):
+        if names and not (verb == "add" and step.moves):
+            parts.append(f"{verb} {_some(names)}")
+    return "; ".join(parts) or "bring hosts up to date"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{len(names):,} shops"
+
+
+def _causes(moves: tuple[Move, ...]) -> list[tuple[str, int]]:
+    counts: Counter[str] = Counter()
+    for move in moves:
+        counts[move.why] += move.shops
+    return counts.most_common()
+
+
+def _records(fleet: Fleet, seen: Seen, step: Step, after: Placement) -> Iterator[PushCommits]:
+    """Yield what changes on the ledger: a cluster that is empty now, one whose shops are all back."""
+    for cluster, record in sorted(seen.clusters.items()):
+        members = frozenset(name for name, each in fleet.shopsets.items() if each.spec.cluster == cluster)
+        if record.state == "Draining" and next(leftovers(after.groups, members), None) is None:
+            emptied = record.model_copy(update={"state": "Upgrading", "since": seen.now})
+            subject = f"cluster {cluster} is empty: {record.reason}"
+            yield record_cluster(seen, cluster, emptied, subject, ("no shop has a replica there any more",), SHOPSET)
+        elif record.state == "Returning" and not waits_for(fleet, seen, cluster) and not _is_coming(step, members):
+            subject = f"cluster {cluster} is back"
+            yield record_cluster(
+                seen, cluster, None, subject, ("its shops have returned, where they still fit",), SHOPSET
+            )
+
+
+def _is_coming(step: Step, members: frozenset[str]) -> bool:
+    return any(not members.isdisjoint(each.arrivals) for each in (*step.moves, *step.later))
+
+
+def record_cluster(
+    seen: Seen, cluster: str, record: ClusterRecord | None, subject: str, why: tuple[str, ...], author: Identity
+) -> PushCommits:
+    """Return the action that writes, or removes, what the ledger says of a cluster."""
+    path = cluster_path(cluster)
+    writes, deletes = ({path: record.dump()}, ()) if record else ({}, (path,))
+    reason = record.reason if record else why[0]
+    commit = Commit(LEDGER, seen.ledger_head, subject, writes, deletes, trailers=(("Shopset-Reason", reason),))
+    return PushCommits(kind=ActionKind.CLUSTER, what=subject, why=why, author=author, at=seen.now, commits=(commit,))
+
+
+def with_record(
+    seen: Seen, cluster: str, record: ClusterRecord | None, home: Mapping[str, Placement] | None = None
+) -> Seen:
+    """Return the observation as if the ledger said something else of a cluster."""
+    clusters = {name: each for name, each in seen.clusters.items() if name != cluster}
+    if record is not None:
+        clusters[cluster] = record
+    return replace(seen, clusters=clusters, homes=seen.homes if home is None else home)

@@ -1,0 +1,318 @@
+"""What people ask of the placement. Each becomes a plan like any other, and what it asks for is in git before anything moves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from shopset.api import ShopClass
+from shopset.core.fleets import Fleet
+from shopset.core.placement.grouping import own_group
+from shopset.core.placement.modelling import wanted_replicas
+from shopset.core.placement.placements import Group, PlacedShop, Whereabouts
+from shopset.core.placement.planning import commit_placement, plan_placement, record_cluster, with_record
+from shopset.core.placement.plans import Move, PlacementPlan, Seen
+from shopset.core.release.actions import Identity
+from shopset.core.release.records import ClusterRecord
+from shopset.core.release.refusals import RequestRefusedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoseCluster:
+    """Record that a cluster is lost: all its shops are re-placed at once."""
+
+    cluster: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrainCluster:
+    """Move all shops off a cluster that still runs, in waves."""
+
+    cluster: str
+    reason: str
+    version: str = ""
+    """The Kubernetes version that it is upgraded to; its shops return only when it has it."""
+    during_bake: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReturnCluster:
+    """Bring the shops of a cluster that was lost or drained back, in waves. It ends a drain that is under way, too."""
+
+    cluster: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Let one shop be served by other ShopSets than its group: moved or pinned there."""
+
+    shop: str
+    reason: str
+    replicas: tuple[str, ...]
+    pinned: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """Let the convention decide again for a shop that a person pinned, isolated or spread."""
+
+    shop: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Isolate:
+    """Give one shop dedicated ShopSets to itself."""
+
+    shop: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Spread the requests of a hot shop over several ShopSets, which serve it side by side."""
+
+    shop: str
+    reason: str
+    replicas: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebalance:
+    """Move some shops so that loads are more even."""
+
+    most: int
+    reason: str
+
+
+PlacementRequest = LoseCluster | DrainCluster | ReturnCluster | Serve | Release | Isolate | Spread | Rebalance
+
+
+def respond_placement(
+    fleet: Fleet, seen: Seen, request: PlacementRequest, author: Identity, busy: Mapping[str, str] | None = None
+) -> PlacementPlan:
+    """Return the plan that meets a request, empty where it is met already. Raises RequestRefusedError.
+
+    `busy` is tier -> what it is at, of tiers whose pin is not verified yet.
+    """
+    match request:
+        case LoseCluster():
+            return _record(fleet, seen, request.cluster, "Lost", request.reason, author)
+        case DrainCluster():
+            if not request.during_bake:
+                _refuse_while_busy(fleet, request.cluster, busy or {})
+            return _record(fleet, seen, request.cluster, "Draining", request.reason, author, request.version)
+        case ReturnCluster():
+            return _return(fleet, seen, request, author)
+        case Serve():
+            return _serve(fleet, seen, request, author)
+        case Release() | Isolate() | Spread():
+            return _regard(fleet, seen, request, author)
+        case Rebalance():
+            return plan_placement(fleet, seen, request.most, author, request.reason)
+
+
+def _refuse_while_busy(fleet: Fleet, cluster: str, busy: Mapping[str, str]) -> None:
+    for tier in sorted({each.spec.tier for each in fleet.shopsets.values() if each.spec.cluster == cluster}):
+        if tier in busy:
+            raise RequestRefusedError(
+                f"{tier}, which has ShopSets on cluster {cluster}, is {busy[tier]}: wait for it (shopctl release watch), "
+                "or give --during-bake"
+            )
+
+
+def _record(
+    fleet: Fleet, seen: Seen, cluster: str, state: str, reason: str, author: Identity, version: str = ""
+) -> PlacementPlan:
+    _known_cluster(fleet, cluster)
+    before = seen.clusters.get(cluster)
+    if before is not None and (
+        before.state == state or (state == "Draining" and before.state in ("Lost", "Upgrading"))
+    ):
+        return plan_placement(fleet, seen)
+    record = ClusterRecord.model_validate(
+        {
+            "cluster": cluster,
+            "state": state,
+            "since": seen.now,
+            "by": str(author),
+            "reason": reason,
+            "version": version,
+            # A cluster that is lost while it drains goes home to where its shops were before the drain.
+            "home": before.home if before is not None and before.home else seen.head,
+        }
+    )
+    verb = {"Lost": "declares cluster {} lost", "Draining": "empties cluster {}"}[state].format(cluster)
+    return _with_record(fleet, seen, record, f"{author.name} {verb}: {reason}", author)
+
+
+def _return(fleet: Fleet, seen: Seen, request: ReturnCluster, author: Identity) -> PlacementPlan:
+    cluster = _known_cluster(fleet, request.cluster)
+    before = seen.clusters.get(cluster)
+    if before is None:
+        raise RequestRefusedError(f"cluster {cluster} is neither lost nor drained: its shops are where they belong")
+    if fleet.clusters[cluster].spec.wish != "Active":
+        wish = fleet.clusters[cluster].spec.wish
+        raise RequestRefusedError(f"cluster {cluster} is wished to be {wish}: set spec.wish to Active first")
+    if before.state == "Returning":
+        return plan_placement(fleet, seen)
+    record = before.model_copy(
+        update={"state": "Returning", "since": seen.now, "by": str(author), "reason": request.reason}
+    )
+    return _with_record(fleet, seen, record, f"{author.name} brings cluster {cluster} back: {request.reason}", author)
+
+
+def _with_record(fleet: Fleet, seen: Seen, record: ClusterRecord, subject: str, author: Identity) -> PlacementPlan:
+    why = (f"{author.name} asked for it: {record.reason}",)
+    written = record_cluster(seen, record.cluster, record, subject, why, author)
+    step = plan_placement(fleet, with_record(seen, record.cluster, record))
+    # What the step says of the ledger comes with the next one: this commit has to be there first.
+    placed = tuple(each for each in step.actions if each.kind == "Place")
+    return replace(step, actions=(written, *placed))
+
+
+def _known_cluster(fleet: Fleet, cluster: str) -> str:
+    if cluster not in fleet.clusters:
+        raise RequestRefusedError(f"the fleet has no cluster {cluster!r}: it has {', '.join(fleet.clusters)}")
+    return cluster
+
+
+def placed(seen: Seen, shop: str) -> Whereabouts:
+    """Return where a shop is, by its name or one of its hosts. Raises RequestRefusedError."""
+    found = seen.placement.shop(shop)
+    if found is None:
+        owner = seen.placement.owners([shop]).get(shop)
+        found = seen.placement.shop(owner) if owner else None
+    if found is None:
+        raise RequestRefusedError(
+            f"there is no shop {shop!r} in the placement: shopctl shop list shows them; a new one is placed by shopctl apply"
+        )
+    return found
+
+
+def _serve(fleet: Fleet, seen: Seen, request: Serve, author: Identity) -> PlacementPlan:
+    found = placed(seen, request.shop)
+    shop_class = fleet.shop_classes[found.group.shop_class]
+    _check_replicas(fleet, seen, shop_class, request.replicas, found.group.spread)
+    verb = "pins" if request.pinned else "moves"
+    subject = f"{author.name} {verb} shop {found.shop.name} to {', '.join(request.replicas)}: {request.reason}"
+    flags = replace(_own(found), pinned=request.pinned)
+    return _change(fleet, seen, found, flags, request.replicas, subject, request.reason, author)
+
+
+def _check_replicas(fleet: Fleet, seen: Seen, shop_class: ShopClass, names: Sequence[str], spread: int) -> None:
+    spec = shop_class.spec
+    wanted = max(spec.replicas, spread)
+    if len(names) != wanted or len(set(names)) != len(names):
+        raise RequestRefusedError(
+            f"{shop_class.name} asks for {wanted} different replicas: name as many ShopSets, the first serves"
+        )
+    for name in names:
+        if name not in fleet.shopsets:
+            raise RequestRefusedError(f"the fleet has no ShopSet {name!r}: shopctl get shopsets shows them")
+        shopset = fleet.shopsets[name].spec
+        if (shopset.tier, shopset.configuration) != (spec.tier, spec.configuration):
+            raise RequestRefusedError(
+                f"{name} is of tier {shopset.tier} with configuration {shopset.configuration}, and {shop_class.name} asks for "
+                f"{spec.tier} with {spec.configuration}"
+            )
+        if shopset.cluster in seen.clusters:
+            raise RequestRefusedError(
+                f"{name} is on cluster {shopset.cluster}, which is {seen.clusters[shopset.cluster].state}"
+            )
+    for level in spec.across:
+        key = fleet.failure_domains[level].spec.topology_key
+        taken: dict[str, str] = {}
+        for name in names:
+            cluster = fleet.clusters[fleet.shopsets[name].spec.cluster]
+            domain = cluster.topology.get(key, f"({cluster.name})")
+            if domain in taken:
+                raise RequestRefusedError(f"{taken[domain]} and {name} are both in {level} {domain}, and fail together")
+            taken[domain] = name
+
+
+def _regard(fleet: Fleet, seen: Seen, request: Release | Isolate | Spread, author: Identity) -> PlacementPlan:
+    found = placed(seen, request.shop)
+    group, shop = _own(found), found.shop.name
+    match request:
+        case Release():
+            if not (found.group.pinned or found.group.dedicated or found.group.spread):
+                raise RequestRefusedError(f"shop {shop} is placed by its class {group.shop_class} already")
+            after, subject = (
+                replace(group, pinned=False, dedicated=False, spread=0),
+                f"lets {group.shop_class} decide for shop {shop}",
+            )
+        case Isolate():
+            names = _dedicated(fleet, seen, found.group)
+            after, subject = replace(group, pinned=False, dedicated=True), f"isolates shop {shop}"
+            return _change(
+                fleet, seen, found, after, names, f"{author.name} {subject}: {request.reason}", request.reason, author
+            )
+        case Spread():
+            if request.replicas < 2:
+                raise RequestRefusedError(
+                    "a shop is spread over at least 2 ShopSets: shopctl shop release takes it back"
+                )
+            after, subject = (
+                replace(group, spread=request.replicas),
+                f"spreads shop {shop} over {request.replicas} ShopSets",
+            )
+    subject = f"{author.name} {subject}: {request.reason}"
+    return _change(fleet, seen, found, after, None, subject, request.reason, author)
+
+
+def _own(found: Whereabouts) -> Group:
+    """Return the group of its own that a shop has, or would have, with the replicas that it has now."""
+    name = own_group(found.group.shop_class, found.shop.name)
+    return found.group if found.group.name == name else replace(found.group, name=name)
+
+
+def _dedicated(fleet: Fleet, seen: Seen, group: Group) -> tuple[str, ...]:
+    """Return dedicated ShopSets that nobody has, apart as the class asks. Raises RequestRefusedError."""
+    spec = fleet.shop_classes[group.shop_class].spec
+    taken = {name for each in seen.placement.groups.values() if each.name != group.name for name in each.replicas}
+    chosen: list[str] = []
+    for name, shopset in fleet.shopsets.items():
+        fits = shopset.spec.dedicated and (shopset.spec.tier, shopset.spec.configuration) == (
+            spec.tier,
+            spec.configuration,
+        )
+        free = name not in taken and shopset.spec.cluster not in seen.clusters and name not in seen.unready
+        if fits and free and all(_are_apart(fleet, spec.across, name, other) for other in chosen):
+            chosen.append(name)
+        if len(chosen) == spec.replicas:
+            return tuple(chosen)
+    raise RequestRefusedError(
+        f"it needs {spec.replicas} dedicated ShopSets of {spec.tier} with {spec.configuration} that are free, apart and running, "
+        f"and there are {len(chosen)}. Add one: a ShopSet with spec.dedicated: true (shopctl get shopsets -o wide shows those there are)"
+    )
+
+
+def _are_apart(fleet: Fleet, levels: Sequence[str], one: str, other: str) -> bool:
+    clusters = [fleet.clusters[fleet.shopsets[name].spec.cluster] for name in (one, other)]
+    keys = [fleet.failure_domains[level].spec.topology_key for level in levels]
+    first, second = ([each.topology.get(key, f"({each.name})") for key in keys] for each in clusters)
+    return all(mine != theirs for mine, theirs in zip(first, second, strict=True))
+
+
+def _change(
+    fleet: Fleet,
+    seen: Seen,
+    found: Whereabouts,
+    group: Group,
+    replicas: tuple[str, ...] | None,
+    subject: str,
+    reason: str,
+    author: Identity,
+) -> PlacementPlan:
+    """Give one shop a group of its own with other replicas (None: those that it has); the old ones go with a later step."""
+    old = found.group.replicas
+    if replicas is not None:
+        group = replace(group, replicas=replicas + tuple(name for name in old if name not in replicas))
+    if group == found.group:
+        return plan_placement(fleet, seen)
+    after = seen.placement.with_groups([group]).with_shops([PlacedShop(found.shop.name, group.name, found.shop.hosts)])
+    moves = (Move(found.group.name, 1, old, group.replicas[: wanted_replicas(fleet, group)], reason),)
+    action = commit_placement(seen, after, subject, (f"{author.name} asked for it: {reason}",), author)
+    rest = plan_placement(fleet, replace(seen, placement=after))
+    return replace(rest, actions=(action,) if action else (), moves=moves, later=(*rest.moves, *rest.later))

@@ -1,0 +1,136 @@
+"""The placement's observe, plan, act: the same fleet, repositories and clusters as the releases', and the shops."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from shopset.core.errors import ShopsetError
+from shopset.core.fleets import Fleet
+from shopset.core.placement.formats import BRANCH, PlacementReading
+from shopset.core.placement.placements import Placement
+from shopset.core.placement.planning import plan_placement
+from shopset.core.placement.plans import PlacementPlan, Seen
+from shopset.core.placement.requests import PlacementRequest, respond_placement
+from shopset.core.release.actions import Identity
+from shopset.core.release.ledgers import BRANCH as LEDGER
+from shopset.core.release.observed import Observed, Repository
+from shopset.core.release.plans import Condition, Phase, Plan
+from shopset.engine.engines import Engine
+from shopset.engine.ports import ShopReader
+
+
+class DamagedPlacementError(ShopsetError):
+    """The branch `placement` cannot be read whole, so nothing is planned on it."""
+
+    def __init__(self, reading: PlacementReading) -> None:
+        first, *others = reading.problems
+        more = f" (and {len(others)} more)" if others else ""
+        super().__init__(f"{first}{more}")
+        self.problems = reading.problems
+
+
+@dataclass
+class Placer:
+    """What places the shops of an engine's fleet."""
+
+    engine: Engine
+    shops: ShopReader
+    versions: Callable[[Fleet], Mapping[str, str]] = lambda _: {}
+    """Reads the Kubernetes version of each cluster that can be reached."""
+    _incumbents: tuple[Placement, Mapping[str, str]] = field(default_factory=lambda: (Placement(), {}))
+
+    def observe(self, observed: Observed) -> tuple[Seen, tuple[Condition, ...]]:
+        """Look at the shops and at the placement, besides what was observed. Returns also what is wrong with shops.
+
+        Raises DamagedPlacementError, GitError.
+        """
+        git, fleet = self.engine.git, self.engine.fleet
+        branches = observed.repositories[Repository.SYSTEM].branches
+        head = branches.get(BRANCH)
+        placement = self._read(head)
+        reading = self.shops.read(fleet, self._hosts(placement))
+        homes = {name: self._read(each.home) for name, each in observed.ledger.clusters.items() if each.home}
+        seen = Seen(
+            now=observed.now,
+            shops=reading.shops,
+            placement=placement,
+            head=head,
+            head_at=git.committed_at(head) if head else None,
+            clusters=observed.ledger.clusters,
+            ledger_head=branches.get(LEDGER),
+            homes=homes,
+            unready=unready(fleet, observed),
+            unusable=unusable(fleet, observed),
+            versions=self.versions(fleet) if observed.ledger.clusters else {},
+        )
+        return seen, reading.conditions
+
+    def plan(self, observed: Observed) -> tuple[PlacementPlan, Seen]:
+        """Observe and plan the next step. Raises as observe."""
+        seen, problems = self.observe(observed)
+        made = plan_placement(self.engine.fleet, seen)
+        return _with(made, problems), seen
+
+    def respond(
+        self, request: PlacementRequest, author: Identity, made: Plan, observed: Observed
+    ) -> tuple[PlacementPlan, Seen]:
+        """Observe and plan what meets a request. `made` is the plan of the releases. Raises RequestRefusedError, and as observe."""
+        seen, problems = self.observe(observed)
+        return _with(respond_placement(self.engine.fleet, seen, request, author, busy(made)), problems), seen
+
+    def _read(self, commit: str | None) -> Placement:
+        if commit is None:
+            return Placement.of((), ())
+        reading = self.engine.git.placement(commit)
+        if not reading.is_whole:
+            raise DamagedPlacementError(reading)
+        return reading.placement
+
+    def _hosts(self, placement: Placement) -> Mapping[str, str]:
+        if self._incumbents[0] is not placement:
+            hosts = {host: shop for shop, hosts in placement.hosts.items() for host in hosts}
+            self._incumbents = (placement, hosts)
+        return self._incumbents[1]
+
+
+def busy(made: Plan) -> dict[str, str]:
+    """Return tier -> what it is at, of tiers that are in the middle of a release."""
+    found = {name: outlook.progress.phase for name, outlook in made.outlooks.items()}
+    words = {Phase.SYNCING: "being synced", Phase.BAKING: "baking"}
+    return {name: words[phase] for name, phase in found.items() if phase in words}
+
+
+def unready(fleet: Fleet, observed: Observed) -> dict[str, str]:
+    """Return the ShopSets that do not run their tier's pin in health -> what they do instead."""
+    states = {name: _state(fleet, observed, name) for name in fleet.shopsets}
+    return {name: state for name, state in states.items() if state}
+
+
+def unusable(fleet: Fleet, observed: Observed) -> frozenset[str]:
+    """Return the ShopSets that are seen to serve nobody. One that cannot be seen is taken to go on as it did."""
+    return frozenset(
+        name
+        for name, each in fleet.shopsets.items()
+        if each.spec.cluster not in observed.deliveries
+        and (
+            (found := observed.applications.get(name)) is None
+            or found.deleting
+            or found.health in ("Missing", "Degraded")
+            or found.commit is None
+        )
+    )
+
+
+def _state(fleet: Fleet, observed: Observed, name: str) -> str:
+    shopset = fleet.shopsets[name]
+    head, found = observed.tiers.get(shopset.spec.tier), observed.applications.get(name)
+    if shopset.spec.cluster in observed.deliveries:
+        return "cannot be seen"
+    if found is None or head is None:
+        return "has no Application yet"
+    if not found.is_at(head) or found.sync != "Synced":
+        return "is not Synced at its tier's pin"
+    return "" if found.health == "Healthy" else f"is {found.health}"
+
+
+def _with(made: PlacementPlan, problems: tuple[Condition, ...]) -> PlacementPlan:
+    return replace(made, conditions=(*problems, *made.conditions))

@@ -1,0 +1,118 @@
+"""The placement's world without any I/O: two branches as values, a clock, and ShopSets that are ready when a test says so."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+
+from shopset.core.fleets import Fleet
+from shopset.core.placement.formats import dump_placement, read_placement
+from shopset.core.placement.placements import Placement
+from shopset.core.placement.planning import plan_placement
+from shopset.core.placement.plans import PlacementPlan, Seen
+from shopset.core.placement.requests import PlacementRequest, respond_placement
+from shopset.core.placement.shops import Shops
+from shopset.core.release.actions import PushCommits
+from shopset.core.release.records import ClusterRecord
+from support.pure import START, YAMADA
+
+
+@dataclass
+class PlacingWorld:
+    fleet: Fleet
+    shops: Shops
+    now: datetime = START
+    files: dict[str, bytes] = field(default_factory=dict)
+    records: dict[str, ClusterRecord] = field(default_factory=dict)
+    unready: dict[str, str] = field(default_factory=dict)
+    unusable: set[str] = field(default_factory=set)
+    versions: dict[str, str] = field(default_factory=dict)
+    head: str | None = None
+    head_at: datetime | None = None
+    history: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    subjects: list[str] = field(default_factory=list)
+    _read: dict[int, tuple[dict[str, bytes], Placement]] = field(default_factory=dict)
+
+    @property
+    def placement(self) -> Placement:
+        return self.at(self.files)
+
+    def at(self, files: dict[str, bytes]) -> Placement:
+        key = id(files)
+        if key not in self._read:
+            found = read_placement(files)
+            assert not found.problems, found.problems
+            self._read[key] = (files, found.placement)
+        return self._read[key][1]
+
+    def seen(self) -> Seen:
+        homes = {name: self.at(self.history[record.home]) for name, record in self.records.items() if record.home}
+        return Seen(
+            self.now,
+            self.shops,
+            self.placement,
+            self.head,
+            self.head_at,
+            dict(self.records),
+            "0" * 40,
+            homes,
+            dict(self.unready),
+            frozenset(self.unusable),
+            dict(self.versions),
+        )
+
+    def plan(self) -> PlacementPlan:
+        return plan_placement(self.fleet, self.seen())
+
+    def ask(self, request: PlacementRequest) -> PlacementPlan:
+        plan = respond_placement(self.fleet, self.seen(), request, YAMADA)
+        self.act(plan)
+        return plan
+
+    def act(self, plan: PlacementPlan, most: int = 99) -> None:
+        """Do the actions; after `most` of them the process dies."""
+        for action in plan.actions[:most]:
+            self.push(action)
+
+    def push(self, action: PushCommits) -> None:
+        (commit,) = action.commits
+        self.subjects.append(commit.subject)
+        if commit.branch == "ledger":
+            for path, content in commit.writes.items():
+                record = ClusterRecord.load(path, content)
+                self.records[record.cluster] = record
+            for path in commit.deletes:
+                self.records.pop(path.removeprefix("clusters/").removesuffix(".yaml"), None)
+            return
+        assert commit.parent == self.head, "the push would lose"
+        assert all(self.files.get(path) == content for path, content in (commit.before or {}).items())
+        self.files = {**self.files, **commit.writes}
+        for path in commit.deletes:
+            del self.files[path]
+        self.head = f"{len(self.history) + 1:040x}"
+        self.head_at = self.now
+        self.history[self.head] = self.files
+
+    def settle(self, steps: int = 200) -> list[PlacementPlan]:
+        """Plan and act until there is nothing to do, letting time pass where that is what a plan waits for."""
+        plans = []
+        for _ in range(steps):
+            plan = self.plan()
+            plans.append(plan)
+            self.act(plan)
+            if not plan.actions:
+                if plan.wake_at is None:
+                    return plans
+                self.now = max(plan.wake_at, self.now + timedelta(seconds=1))
+        raise AssertionError(f"it does not come to rest: {self.subjects[-5:]}")
+
+    def change(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+
+    def replicas(self, shop: str) -> tuple[str, ...]:
+        found = self.placement.shop(shop)
+        return found.group.replicas if found else ()
+
+
+def reread(placement: Placement) -> Placement:
+    """Return what a placement is once it was written and read."""
+    return read_placement(dump_placement(placement)).placement
