@@ -11,7 +11,7 @@ from shopset.core.capacity.reporting import Report, enumerated, report
 from shopset.core.fleets import Fleet, assemble
 from shopset.core.placement.modelling import model
 from shopset.core.placement.placements import Group, Placement
-from support.placing import SINGLE, STANDARD, make_shops, placing_fleet
+from support.placing import STANDARD, make_shops, placing_fleet
 from support.pure import resource
 
 
