@@ -1,0 +1,1 @@
+"""Where shops come from: files, a table of PostgreSQL, and Shop resources, merged."""
