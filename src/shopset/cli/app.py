@@ -8,8 +8,13 @@ import typer
 
 from shopset import __version__
 from shopset.cli import exits
+from shopset.cli.options import DryRun, OutputOption, Reason
+from shopset.cli.options import example as _example
+from shopset.cli.options import form as _form
+from shopset.cli.options import settings_of as _settings
+from shopset.cli.placing_verbs import cluster_app, rebalance, shop_app
 from shopset.cli.running import run as _run
-from shopset.cli.settings import Settings, from_environment
+from shopset.cli.settings import from_environment
 
 _CODES = "; ".join(f"{code} {meaning}" for code, meaning in exits.MEANINGS.items())
 
@@ -26,10 +31,9 @@ release_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="How releases stand, and what people ask for."
 )
 app.add_typer(release_app, name="release")
-
-
-def _example(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+app.add_typer(shop_app, name="shop")
+app.add_typer(cluster_app, name="cluster")
+app.command(epilog=_example("shopctl rebalance --max-moves 500 --dry-run"))(rebalance)
 
 
 def _version(wanted: bool) -> None:  # the shape that typer calls
@@ -82,32 +86,7 @@ def _options(
     )
 
 
-_OUTPUTS = ("table", "wide", "json", "yaml", "name")
-
-
-def _output(value: str | None) -> str | None:
-    if value is not None and value not in _OUTPUTS:
-        raise typer.BadParameter(f"it is one of {', '.join(_OUTPUTS)}")
-    return value
-
-
-OutputOption = Annotated[
-    str, typer.Option("--output", "-o", callback=_output, help="table, wide, json, yaml or name.", metavar="FORM")
-]
-Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; it goes to the ledger.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and the commands, and do nothing.")]
 TierArgument = Annotated[str, typer.Argument(metavar="TIER", help="A tier's name.")]
-
-
-def _form(output: str) -> object:
-    from shopset.cli.printing import Output  # noqa: PLC0415  # --help must not pay for YAML
-
-    return Output(output)
-
-
-def _settings(context: typer.Context) -> Settings:
-    found: Settings = context.obj
-    return found
 
 
 def _bake(value: str | None) -> timedelta | None:
@@ -209,6 +188,47 @@ def run(
 ) -> None:
     """Keep the fleet: plan, act, wait, over and over (where no controller runs)."""
     _run(_settings(context), "planning", "run", interval=interval, once=once, until_idle=until_idle)
+
+
+@app.command(
+    epilog=_example(
+        "shopctl simulate --lose cluster=a",
+        "shopctl simulate --lose region=tokyo --lose shopset=b-1 -o wide",
+        "shopctl simulate --demand x2 --class standard",
+    )
+)
+def simulate(
+    context: typer.Context,
+    lose: Annotated[
+        list[str] | None, typer.Option(metavar="LEVEL=DOMAIN", help="What is lost, as in cluster=a; several together.")
+    ] = None,
+    demand: Annotated[str, typer.Option(metavar="FACTOR", help="By what demand is multiplied, as in x2.")] = "x1",
+    shop_class: Annotated[
+        list[str] | None, typer.Option("--class", metavar="CLASS", help="Of which class demand grows. [default: all]")
+    ] = None,
+    output: OutputOption = "table",
+) -> None:
+    """Show what a loss or more demand would mean: who is down, how loads are, what to add where. Nothing is done."""
+    options = {"lose": lose or [], "demand": demand, "classes": shop_class or []}
+    _run(_settings(context), "simulating", "simulation", **options, output=_form(output))
+
+
+@app.command(
+    epilog=_example("shopctl capacity", "shopctl capacity prod -o wide", "shopctl capacity prod --estimate --since 7d")
+)
+def capacity(
+    context: typer.Context,
+    tier: Annotated[str | None, typer.Argument(metavar="TIER", help="Only this tier.")] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="What ShopSets bear, by their saturation in Prometheus.")
+    ] = False,
+    since: Annotated[str, typer.Option(callback=_bake, metavar="DURATION", help="How far back to look.")] = "1d",
+    output: OutputOption = "table",
+) -> None:
+    """Show how many shops tiers still take, ShopSets clusters hold, and connections databases have left."""
+    if estimate:
+        _run(_settings(context), "capacity", "estimates", tier=tier, since=since, output=_form(output))
+    _run(_settings(context), "capacity", "capacity", tier=tier, output=_form(output))
 
 
 @app.command("check-push", epilog=_example("echo 'exec shopctl check-push' > shopset-system.git/hooks/pre-receive"))
