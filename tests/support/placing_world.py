@@ -47,17 +47,17 @@ class PlacingWorld:
     def seen(self) -> Seen:
         homes = {name: self.at(self.history[record.home]) for name, record in self.records.items() if record.home}
         return Seen(
-            self.now,
-            self.shops,
-            self.placement,
-            self.head,
-            self.head_at,
-            dict(self.records),
-            "0" * 40,
-            homes,
-            dict(self.unready),
-            frozenset(self.unusable),
-            dict(self.versions),
+            now=self.now,
+            shops=self.shops,
+            placement=self.placement,
+            head=self.head,
+            head_at=self.head_at,
+            clusters=dict(self.records),
+            ledger_head="0" * 40,
+            homes=homes,
+            unready=dict(self.unready),
+            unusable=frozenset(self.unusable),
+            versions=dict(self.versions),
         )
 
     def plan(self) -> PlacementPlan:

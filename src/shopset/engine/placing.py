@@ -1,6 +1,6 @@
 """The placement's observe, plan, act: the same fleet, repositories and clusters as the releases', and the shops."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from shopset.core.errors import ShopsetError
@@ -10,12 +10,15 @@ from shopset.core.placement.placements import Placement
 from shopset.core.placement.planning import plan_placement
 from shopset.core.placement.plans import PlacementPlan, Seen
 from shopset.core.placement.requests import PlacementRequest, respond_placement
+from shopset.core.placement.shops import Shops
+from shopset.core.placement.staying import with_staying
 from shopset.core.release.actions import Identity
 from shopset.core.release.ledgers import BRANCH as LEDGER
 from shopset.core.release.observed import Observed, Repository
 from shopset.core.release.plans import Condition, Phase, Plan
-from shopset.engine.engines import Engine
+from shopset.engine.engines import Engine, Outcome
 from shopset.engine.ports import ShopReader
+from shopset.engine.rounds import MOST_ROUNDS, Watching, pause_after_race
 
 
 class DamagedPlacementError(ShopsetError):
@@ -37,6 +40,8 @@ class Placer:
     versions: Callable[[Fleet], Mapping[str, str]] = lambda _: {}
     """Reads the Kubernetes version of each cluster that can be reached."""
     _incumbents: tuple[Placement, Mapping[str, str]] = field(default_factory=lambda: (Placement(), {}))
+    _known: Shops | None = None
+    """The shops that the last round had."""
 
     def observe(self, observed: Observed) -> tuple[Seen, tuple[Condition, ...]]:
         """Look at the shops and at the placement, besides what was observed. Returns also what is wrong with shops.
@@ -48,11 +53,17 @@ class Placer:
         head = branches.get(BRANCH)
         placement = self._read(head)
         reading = self.shops.read(fleet, self._hosts(placement))
+        # A source that is away must not empty the placement.
+        self._known = with_staying(
+            reading.shops, placement, reading.unread, is_whole=reading.is_whole, known=self._known
+        )
         homes = {name: self._read(each.home) for name, each in observed.ledger.clusters.items() if each.home}
         seen = Seen(
             now=observed.now,
-            shops=reading.shops,
+            shops=self._known,
             placement=placement,
+            unread=reading.unread,
+            is_whole=reading.is_whole,
             head=head,
             head_at=git.committed_at(head) if head else None,
             clusters=observed.ledger.clusters,
@@ -90,6 +101,32 @@ class Placer:
             hosts = {host: shop for shop, hosts in placement.hosts.items() for host in hosts}
             self._incumbents = (placement, hosts)
         return self._incumbents[1]
+
+
+@dataclass(frozen=True)
+class PlacementRound:
+    """A step of the placement and what came of it."""
+
+    plan: PlacementPlan
+    outcome: Outcome
+
+
+def place(placer: Placer, watching: Watching) -> Iterator[PlacementRound]:
+    """Yield steps until one has nothing to do now or got nothing done.
+
+    What waits for time or for a cluster is left: `plan.wake_at` and `plan.later` say so. Raises TooManyRacesError, and as
+    Placer.observe.
+    """
+    races = 0
+    for _ in range(MOST_ROUNDS):
+        if not placer.engine.fleet.shop_classes:
+            return
+        made, _ = placer.plan(placer.engine.observe())
+        outcome = placer.engine.act(made.actions, watching.started, watching.may_act)
+        yield PlacementRound(made, outcome)
+        if not watching.may_act() or not (outcome.done or outcome.lost_race):
+            return
+        races = pause_after_race(races, outcome.lost_race, watching) if outcome.lost_race else 0
 
 
 def busy(made: Plan) -> dict[str, str]:

@@ -57,7 +57,7 @@ def converge(engine: Engine, watching: Watching) -> Iterator[Round]:
         if not watching.may_act():
             return
         if outcome.lost_race is not None:
-            races = _pause(races, outcome.lost_race, watching)
+            races = pause_after_race(races, outcome.lost_race, watching)
             continue
         races = 0
         if not outcome.done:
@@ -72,7 +72,8 @@ def pause_until(made: Plan, now: datetime, poll: timedelta) -> float:
     return min(waits) / timedelta(seconds=1)
 
 
-def _pause(races: int, failure: Failure, watching: Watching) -> int:
+def pause_after_race(races: int, failure: Failure, watching: Watching) -> int:
+    """Wait a little longer after each lost race. Returns how many were lost. Raises TooManyRacesError."""
     if races + 1 >= MOST_RACES:
         raise TooManyRacesError(failure)
     watching.sleep(_FIRST_PAUSE * 2**races)
