@@ -11,6 +11,7 @@ from typing import Final
 from shopset.api import Gate, Tier
 from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
+from shopset.core.placement.formats import BRANCH as PLACEMENT
 from shopset.core.release.actions import (
     AnyAction,
     ApplyApplication,
@@ -33,7 +34,9 @@ from shopset.core.release.observed import (
     IsAncestor,
     Observed,
     ObservedApplication,
+    ObservedRepository,
     Question,
+    Repository,
     RunningImages,
     SameTree,
     SubjectOf,
@@ -91,6 +94,8 @@ class Engine:
         seen = self.git.observe(branches)
         manifests = {name: blob for head in seen.tiers.values() for name, blob in manifests_of(head.files).items()}
         applications, troubles = self.delivery.observe(manifests)
+        rendered = {name for head in seen.tiers.values() for name in head.overlays}
+        gone = frozenset(rendered | applications.keys()) - self.fleet.shopsets.keys()
         return Observed(
             now=self.clock(),
             repositories=seen.repositories,
@@ -98,6 +103,7 @@ class Engine:
             ledger=seen.ledger,
             applications={name: self._completed(found) for name, found in applications.items()},
             deliveries=troubles,
+            serving=self._serving(seen.repositories, gone) if gone else {},
             facts=self._facts,
         )
 
@@ -162,6 +168,17 @@ class Engine:
         return (
             found if held is None else replace(found, overlay=held.overlays.get(found.shopset), gitlinks=held.gitlinks)
         )
+
+    def _serving(self, repositories: Mapping[Repository, ObservedRepository], gone: frozenset[str]) -> dict[str, int]:
+        """Return which ShopSets that the fleet has no more still serve shops. Where nobody can say, all may do so."""
+        head = repositories[Repository.SYSTEM].branches.get(PLACEMENT)
+        if head is None:
+            return {}
+        try:
+            reading = self.git.placement(head)
+        except ShopsetError:
+            return dict.fromkeys(gone, 0)
+        return reading.placement.serving(gone) if reading.is_whole else dict.fromkeys(gone, 0)
 
     def _settle(self, make: Callable[[Observed], Plan]) -> tuple[Plan, Observed]:
         observed = self.observe()

@@ -31,6 +31,10 @@ class DamagedPlacementError(ShopsetError):
         self.problems = reading.problems
 
 
+class UnknownPlacementError(ShopsetError):
+    """Where the shops are, or which clusters are lost, cannot be seen now, so nothing is planned."""
+
+
 @dataclass
 class Placer:
     """What places the shops of an engine's fleet."""
@@ -42,13 +46,16 @@ class Placer:
     _incumbents: tuple[Placement, Mapping[str, str]] = field(default_factory=lambda: (Placement(), {}))
     _known: Shops | None = None
     """The shops that the last round had."""
+    _homes: dict[str, Placement] = field(default_factory=dict)
+    """Commit -> the placement there, of those that clusters return to."""
 
     def observe(self, observed: Observed) -> tuple[Seen, tuple[Condition, ...]]:
         """Look at the shops and at the placement, besides what was observed. Returns also what is wrong with shops.
 
-        Raises DamagedPlacementError, GitError.
+        Raises DamagedPlacementError, UnknownPlacementError, GitError.
         """
         git, fleet = self.engine.git, self.engine.fleet
+        _check_seen(observed)
         branches = observed.repositories[Repository.SYSTEM].branches
         head = branches.get(BRANCH)
         placement = self._read(head)
@@ -57,18 +64,17 @@ class Placer:
         self._known = with_staying(
             reading.shops, placement, reading.unread, is_whole=reading.is_whole, known=self._known
         )
-        homes = {name: self._read(each.home) for name, each in observed.ledger.clusters.items() if each.home}
+        homes = {name: each.home for name, each in observed.ledger.clusters.items() if each.home}
+        self._homes = {commit: self._homes.get(commit) or self._read(commit) for commit in set(homes.values())}
         seen = Seen(
             now=observed.now,
             shops=self._known,
             placement=placement,
-            unread=reading.unread,
-            is_whole=reading.is_whole,
             head=head,
             head_at=git.committed_at(head) if head else None,
             clusters=observed.ledger.clusters,
             ledger_head=branches.get(LEDGER),
-            homes=homes,
+            homes={name: self._homes[commit] for name, commit in homes.items()},
             unready=unready(fleet, observed),
             unusable=unusable(fleet, observed),
             versions=self.versions(fleet) if observed.ledger.clusters else {},
@@ -127,6 +133,16 @@ def place(placer: Placer, watching: Watching) -> Iterator[PlacementRound]:
         if not watching.may_act() or not (outcome.done or outcome.lost_race):
             return
         races = pause_after_race(races, outcome.lost_race, watching) if outcome.lost_race else 0
+
+
+def _check_seen(observed: Observed) -> None:
+    """Raise UnknownPlacementError where a plan would be made of less than there is: shops would seem to be nowhere."""
+    trouble = observed.repositories[Repository.SYSTEM].trouble
+    if trouble is not None:
+        raise UnknownPlacementError(f"the placement stands still: {trouble.message}")
+    clusters = [each for each in observed.ledger.malformed if each.path.startswith("clusters/")]
+    if clusters:
+        raise UnknownPlacementError(f"the placement stands still until the ledger can be read: {clusters[0]}")
 
 
 def busy(made: Plan) -> dict[str, str]:

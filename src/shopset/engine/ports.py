@@ -154,10 +154,6 @@ class ShopsReading:
     """The shops that are to be placed, and what is wrong with others."""
 
     shops: "Shops"
-    unread: frozenset[str] = frozenset()
-    """Shops that a source has and that cannot be read: where they are placed already, they stay."""
-    is_whole: bool = True
-    """Whether a shop that is neither in `shops` nor in `unread` is gone; False where a source could not be read."""
     conditions: tuple[Condition, ...] = ()
     unread: frozenset[str] = frozenset()
     """Shops that are there and cannot be read: where they are placed already, they stay."""

@@ -5,7 +5,7 @@ A shop that is too large to share has a group of its own, `standard/hoge`.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 from zlib import crc32
@@ -80,15 +80,12 @@ def grain(fleet: Fleet, shop_class: str, demand: float) -> float:
     return demand / (fleet.platform.spec.placement.groups_per_shopset * max(serving, 1))
 
 
-def regroup(
-    fleet: Fleet, shops: Shops, placement: Placement, stay: Callable[[str], bool] = lambda _: False
-) -> Regrouping:
+def regroup(fleet: Fleet, shops: Shops, placement: Placement) -> Regrouping:
     """Let new shops join, those that are gone leave, and divide groups that have grown. No shop changes its replicas by that.
 
-    Only shops of classes that the fleet has are placed. `stay` tells of a shop that is not in `shops` whether it stays all the
-    same: nobody can say that it is gone.
+    Only shops of classes that the fleet has are placed.
     """
-    return _Regrouper(fleet, shops, placement, stay).run()
+    return _Regrouper(fleet, shops, placement).run()
 
 
 @dataclass
@@ -96,7 +93,6 @@ class _Regrouper:
     fleet: Fleet
     shops: Shops
     placement: Placement
-    stay: Callable[[str], bool]
     groups: dict[str, Group] = field(init=False)
     demand: Floats = field(init=False)
     grains: dict[str, float] = field(init=False)
@@ -125,12 +121,8 @@ class _Regrouper:
                 self._divide(name)
         self._merge()
         present = set(self.shops.names)
-        absent = [name for name in self.placement.members if name not in present]
-        left = tuple(sorted(name for name in absent if not self.stay(name)))
-        kept = (
-            {self.placement.members[name] for name in absent if self.stay(name)} if len(left) < len(absent) else set()
-        )
-        empty = [name for name in self.placement.groups if name not in self.rows and name not in kept]
+        left = tuple(sorted(name for name in self.placement.members if name not in present))
+        empty = [name for name in self.placement.groups if name not in self.rows]
         made = [self.groups[name] for name in self.rows if self.placement.groups.get(name) != self.groups[name]]
         after = self.placement
         if made or empty:

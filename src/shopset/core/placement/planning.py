@@ -27,7 +27,7 @@ def plan_placement(
 
     `budget` lets so many shops more than needed move, where that makes loads more even: `author` asked for it, for `reason`.
     """
-    grouped = regroup(fleet, seen.shops, seen.placement, lambda shop: not seen.is_whole or shop in seen.unread)
+    grouped = regroup(fleet, seen.shops, seen.placement)
     found = model(fleet, seen.shops, grouped.placement, seen.clusters, seen.unusable)
     goal = targets(fleet, seen, found, budget)
     step = next_step(fleet, seen, found, goal)

@@ -18,10 +18,6 @@ class Seen:
     now: datetime
     shops: Shops
     placement: Placement
-    unread: frozenset[str] = frozenset()
-    """Shops of which a source says something that cannot be read: they stay as they are placed."""
-    is_whole: bool = True
-    """Whether a shop that is neither in `shops` nor in `unread` is gone; False where a source could not be read."""
     head: str | None = None
     """The commit of the branch `placement`; None where there is none yet."""
     head_at: datetime | None = None
