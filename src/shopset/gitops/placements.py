@@ -55,9 +55,10 @@ class PlacementReader:
             with sound():
                 blobs = dict(_blobs(tree))
                 files = {(path, blob): self._file(path, blob) for path, blob in blobs.items()}
+            sound_paths = self._sound(files)
             self._older, self._files = self._files, files
             last = dict(list(self._readings.items())[-1:])
-            self._readings = last | {key: assemble([files[each] for each in sorted(files)])}
+            self._readings = last | {key: assemble([files[each] for each in sorted(files)], sound_paths)}
         return self._readings[key]
 
     def shop(self, commit: str, name: str) -> Whereabouts | None:
@@ -81,6 +82,15 @@ class PlacementReader:
                 if before != after:
                     yield _change(commit, before, after)
                 commit, after = parent, before
+
+    def _sound(self, files: _Files) -> frozenset[str]:
+        """Return the paths of files that were read last, when every shop had its group, if all those groups are still there."""
+        last = next(reversed(self._readings.values()), None)
+        if last is None or not last.is_whole:
+            return frozenset()
+        groups = {group.name for each in files.values() for group in each.groups}
+        whole = groups >= last.placement.groups.keys()
+        return frozenset(path for path, _ in files.keys() & self._files.keys()) if whole else frozenset()
 
     def _file(self, path: str, blob: str) -> PlacementFile:
         if blob == _SUBMODULE:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from shopset.core.errors import ShopsetError
-from shopset.core.placement._shards import PlacedShop, Shard, shard_of
+from shopset.core.placement._shards import PlacedShop, Shard, shard_of, shards_of
 from shopset.core.placement.placements import Group, Placement
 
 BRANCH: Final = "placement"
@@ -148,13 +148,16 @@ def read_placement(files: Mapping[str, bytes]) -> PlacementReading:
     return assemble([read_file(path, files[path]) for path in sorted(files)])
 
 
-def assemble(files: Sequence[PlacementFile]) -> PlacementReading:
-    """Return the placement that some files, sorted by path, make together. Shops whose group is not there are left out."""
+def assemble(files: Sequence[PlacementFile], sound: Collection[str] = ()) -> PlacementReading:
+    """Return the placement that some files, sorted by path, make together. Shops whose group is not there are left out.
+
+    `sound` has the paths of files whose groups are known to be there.
+    """
     groups = {group.name: group for each in files for group in each.groups}
     groups = {name: groups[name] for name in sorted(groups)}
     shards = {each.key: each.shard for each in files if each.shard}
     problems = [problem for each in files for problem in each.problems]
-    strays = [each for each in files if not groups.keys() >= set(each.shard.groups)]
+    strays = [each for each in files if each.path not in sound and not groups.keys() >= set(each.shard.groups)]
     if strays:
         problems += missing_groups(groups, strays)
         left = {each.key: Shard.of(shop for shop in each.shard if shop.group in groups) for each in strays}
@@ -195,7 +198,7 @@ def _sound_shard(key: str, content: bytes) -> Shard | None:
     is_sound = (
         names
         and all(map(lt, names, names[1:]))
-        and all(shard_of(name) == key for name in names)
+        and shards_of(names) == {key}
         and _consist_of(names, _NAME_CHARACTERS)
         and _consist_of(tuple(chain.from_iterable(hosts)), _HOST_CHARACTERS)
         and bytes(_ENCODER.encode_lines(lines)) == content
@@ -293,7 +296,7 @@ def dump_placement(placement: Placement) -> dict[str, bytes]:
 
 def difference(before: Placement, after: Placement) -> Difference:
     """Return what changes from one placement to another. Equal placements have equal files, in whichever order they were made."""
-    old, new = ({group_path(name): groups for name, groups in _classes(each).items()} for each in (before, after))
+    old, new = ({}, {}) if before.groups is after.groups else (_classes(before), _classes(after))
     changes = [_Change(path, _groups(old.get(path)), _groups(new.get(path))) for path in _unlike(old, new)]
     past, present = before.shards, after.shards
     changes += [
@@ -321,9 +324,10 @@ def _unlike(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def _classes(placement: Placement) -> dict[str, dict[str, Group]]:
+    """Return path -> the groups in that file."""
     found: dict[str, dict[str, Group]] = {}
     for name, group in placement.groups.items():
-        found.setdefault(group.shop_class, {})[name] = group
+        found.setdefault(group_path(group.shop_class), {})[name] = group
     return found
 
 
