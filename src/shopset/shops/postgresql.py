@@ -49,7 +49,8 @@ _KEYS: Final = {
     "PGSSLMODE": "sslmode",
     "PGSSLROOTCERT": "sslrootcert",
 }
-_ESCAPED: Final = re.compile(r"\\(.)")
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+_ELEMENT: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)', re.DOTALL)
 _ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -206,11 +207,7 @@ def _columns(connection: psycopg.Connection[Any], name: str) -> list[str]:
 
 def _expression(column: str) -> sql.Composable:
     """Return the SQL by which a column is copied: text that is never NULL."""
-    forms: dict[str, LiteralString] = {
-        "hosts": "coalesce(array_to_string({}, E'\\n', ''), '')",
-        "pins": "coalesce(array_to_string({}, E'\\n', ''), '')",
-        "created_at": "coalesce(extract(epoch FROM {})::text, 'NaN')",
-    }
+    forms: dict[str, LiteralString] = {"created_at": "coalesce(extract(epoch FROM {})::text, 'NaN')"}
     return sql.SQL(forms.get(column, "coalesce({}::text, '')")).format(sql.Identifier(column))
 
 
@@ -231,13 +228,8 @@ def _take(text: str, columns: Sequence[str], builder: Builder) -> None:
     fields = "\t".join(lines).split("\t")
     found: dict[str, list[str]] = {column: fields[at :: len(columns)] for at, column in enumerate(columns)}
     if "\\" in text:
-        # Several hosts of a shop are parted by line breaks, which no host has.
         found = {column: [_unescaped(field) for field in values] for column, values in found.items()}
-    lists = {
-        column: [field.split("\n") if field else [] for field in found[column]]
-        for column in ("hosts", "pins")
-        if column in found
-    }
+    lists = {column: list(map(_elements, found[column])) for column in ("hosts", "pins") if column in found}
     builder.add(
         found["name"],
         found["class"],
@@ -248,6 +240,14 @@ def _take(text: str, columns: Sequence[str], builder: Builder) -> None:
         np.zeros(len(lines), np.int32),
         np.array(found["created_at"], np.float64) if "created_at" in found else None,
     )
+
+
+def _elements(array: str) -> list[str]:
+    """Return the elements of an array as PostgreSQL writes it; nothing of NULL."""
+    inside = array[1:-1]
+    if '"' in inside:
+        return [_ESCAPED.sub(r"\1", match[1]) if match[2] is None else match[2] for match in _ELEMENT.finditer(inside)]
+    return inside.split(",") if inside else []
 
 
 def _unescaped(field: str) -> str:
