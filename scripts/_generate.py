@@ -13,6 +13,7 @@ DEFINITIONS = ("deploy/crds", "charts/shopset/files/crds")
 
 from shopset.api import KINDS, json_schema  # noqa: E402
 from shopset.cli.reference import reference  # noqa: E402
+from shopset.core.placement.formats import LINES, schema  # noqa: E402
 from shopset.core.release.records import RECORDS  # noqa: E402
 from shopset.kube.definitions import definitions  # noqa: E402
 
@@ -26,6 +27,8 @@ def generated() -> Iterator[tuple[Path, str]]:
             ROOT / "schemas" / "ledger" / f"{name}.json",
             _json(record.model_json_schema(by_alias=True, mode="serialization")),
         )
+    for name in LINES:
+        yield ROOT / "schemas" / "placement" / f"{name}.json", _json(schema(name))
     yield ROOT / "docs" / "cli.md", reference()
     for definition in definitions().values():
         file = f"{definition['spec']['names']['plural']}.yaml"

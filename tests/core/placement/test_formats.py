@@ -28,7 +28,7 @@ TWINS = ("s-27", "s-81")
 
 groups = st.builds(
     lambda kind, number, replicas, pinned, dedicated, spread: Group(
-        f"{kind}#{number}", kind, replicas, pinned, dedicated, spread
+        f"{kind}#{number:b}", kind, replicas, pinned, dedicated, spread
     ),
     st.sampled_from(("standard", "large")),
     st.integers(1, 12),
@@ -96,6 +96,12 @@ class TestWriting:
         shops = shops_of(one)[::-1]
         plain = Placement(names, {shop.name: shop.group for shop in shops}, {shop.name: shop.hosts for shop in shops})
         assert dump_placement(plain) == dump_placement(Placement.of(one[0], shops_of(one)))
+
+    def test_a_class_with_one_group(self) -> None:
+        one = Placement.of(
+            [Group("large#", "large", ()), Group("large/hoge", "large", ("a-1",))], [PlacedShop("fuga", "large#")]
+        )
+        assert read_placement(dump_placement(one)) == PlacementReading(one)
 
     def test_lines(self) -> None:
         assert {

@@ -36,7 +36,7 @@ class MalformedPlacementError(ShopsetError):
         """From 1; 0 where it is about the whole file."""
 
 
-_GroupName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][-a-z0-9]*[#/][-a-z0-9.]+$(?!\n)")]
+_GroupName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][-a-z0-9]*(#[-a-z0-9.]*|/[-a-z0-9.]+)$(?!\n)")]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[-a-z0-9]+$(?!\n)")]
 _Host = Annotated[str, msgspec.Meta(pattern=r"^[-a-z0-9._*]+$(?!\n)")]
 
