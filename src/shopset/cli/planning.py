@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shopset.cli import exits
 from shopset.cli.failures import code_of
@@ -18,8 +18,11 @@ from shopset.core.errors import ShopsetError
 from shopset.core.release.actions import AnyAction, PushCommits, PushRefs
 from shopset.core.release.commands import commands, script
 from shopset.core.release.observed import Observed
-from shopset.core.release.plans import Plan
+from shopset.core.release.plans import Condition, Plan
 from shopset.engine import Outcome, Watching, converge, pause_until
+
+if TYPE_CHECKING:
+    from shopset.core.placement.plans import PlacementPlan
 
 _SIGNS = {"Pin": "~", "Render": "~", "Verify": "+", "Reject": "-", "Rollback": "-", "Delete": "-", "Hold": "-"}
 
@@ -28,16 +31,33 @@ def plan(settings: Settings, *, as_commands: bool, output: Output) -> int:
     """Show what would be done now, and why."""
     workplace = open_workplace(settings)
     made, observed = workplace.engine.plan()
+    placed = _plan_placement(workplace, observed)
+    actions = (*made.actions, *(placed.actions if placed else ()))
     printer = Printer(colour=settings.colour)
     if as_commands:
-        sys.stdout.write(script(made.actions, workplace.places) if made.actions else "")
+        sys.stdout.write(script(actions, workplace.places) if actions else "")
     elif output in (Output.JSON, Output.YAML):
-        printer.data(_as_data(workplace, made), output)
+        printer.data(_as_data(workplace, made, placed), output)
     else:
-        show_plan(printer, workplace, made)
+        _show_both(printer, workplace, made, placed)
         for line in forecast(workplace.fleet, made, observed):
             printer.line(line)
-    return exits.SOMETHING_TO_DO if made.actions else _blind(observed)
+    return exits.SOMETHING_TO_DO if actions else _blind(observed)
+
+
+def _plan_placement(workplace: Workplace, observed: Observed) -> "PlacementPlan | None":
+    """Plan the placement; None where the fleet places no shops."""
+    return workplace.placer.plan(observed)[0] if workplace.fleet.shop_classes else None
+
+
+def _show_both(printer: Printer, workplace: Workplace, made: Plan, placed: "PlacementPlan | None") -> None:
+    show_plan(printer, workplace, made)
+    if placed is not None:
+        from shopset.cli.placing import show_placement  # noqa: PLC0415  # a fleet without shops must not pay for NumPy
+
+        show_placement(printer, placed)
+        show_actions(printer, placed.actions)
+    printer.line(summary((*made.actions, *(placed.actions if placed else ()))))
 
 
 def _blind(observed: Observed) -> int:
@@ -54,7 +74,6 @@ def show_plan(printer: Printer, workplace: Workplace, made: Plan) -> None:
             printer.line(f"tier {tier.name} ({members or 'no ShopSets'})" if tier else "fleet", "bold")
             show_actions(printer, actions)
     show_conditions(printer, made)
-    printer.line(summary(made.actions))
 
 
 def show_actions(printer: Printer, actions: Iterable[AnyAction]) -> None:
@@ -68,9 +87,14 @@ def show_actions(printer: Printer, actions: Iterable[AnyAction]) -> None:
 
 
 def show_conditions(printer: Printer, made: Plan) -> None:
-    """Write what a person should know, errors first; what is the normal course is left to the forecast."""
+    """Write what a person should know; what is the normal course is left to the forecast."""
+    show_conditions_of(printer, made.conditions)
+
+
+def show_conditions_of(printer: Printer, conditions: Iterable[Condition]) -> None:
+    """Write errors and warnings, errors first."""
     order = {"Error": 0, "Warning": 1}
-    told = [each for each in made.conditions if each.severity in order]
+    told = [each for each in conditions if each.severity in order]
     for each in sorted(told, key=lambda condition: (order[condition.severity], condition.resource, condition.message)):
         style = "red" if each.severity == "Error" else "yellow"
         printer.line(f"{printer.styled('!', style)} {each.resource} {each.reason}: {each.message}")
@@ -97,8 +121,9 @@ def apply(settings: Settings, *, yes: bool) -> int:
     workplace = open_workplace(settings)
     printer = Printer(colour=settings.colour)
     made, observed = workplace.engine.plan()
-    show_plan(printer, workplace, made)
-    if not made.actions:
+    placed = _plan_placement(workplace, observed)
+    _show_both(printer, workplace, made, placed)
+    if not made.actions and not (placed and placed.actions):
         return _blind(observed)
     if not yes and not _agreed():
         printer.line("Nothing was written.")
@@ -111,7 +136,18 @@ def perform(workplace: Workplace, printer: Printer) -> int:
     code = exits.OK
     for each in converge(workplace.engine, _watching()):
         code = report(printer, each.outcome) or code
-    return code
+    return _place(workplace, printer)[0] or code
+
+
+def _place(workplace: Workplace, printer: Printer) -> "tuple[int, PlacementPlan | None]":
+    """Make the steps of the placement that are due. Returns the exit code, and the last plan."""
+    code, last = exits.OK, None
+    if workplace.fleet.shop_classes:
+        from shopset.engine.placing import place  # noqa: PLC0415  # a fleet without shops must not pay for NumPy
+
+        for each in place(workplace.placer, _watching()):
+            code, last = report(printer, each.outcome) or code, each.plan
+    return code, last
 
 
 def _watching() -> Watching:
@@ -148,47 +184,76 @@ def run(settings: Settings, *, interval: float, once: bool, until_idle: bool) ->
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
     while True:
-        code, made = _round(workplace, printer)
-        idle = made is not None and not made.actions and made.wake_at is None and _settled(made)
+        code, made, placed = _round(workplace, printer)
+        idle = made is not None and not made.actions and made.wake_at is None and _settled(made) and _rests(placed)
         if once or (until_idle and idle):
             return code
-        pause = interval if made is None else pause_until(made, utc_now(), timedelta(seconds=interval))
+        wake_at = placed.wake_at if placed else None
+        pause = interval if made is None else pause_until(made, utc_now(), timedelta(seconds=interval), wake_at)
         if stopping.wait(pause):
             printer.line("stopped: the same command goes on from here")
             return exits.OK
 
 
-def _round(workplace: Workplace, printer: Printer) -> tuple[int, Plan | None]:
-    code, made = exits.OK, None
+def _round(workplace: Workplace, printer: Printer) -> "tuple[int, Plan | None, PlacementPlan | None]":
+    code, made, placed = exits.OK, None, None
     try:
         workplace.reconcile()
         for each in converge(workplace.engine, _watching()):
             code, made = report(printer, each.outcome) or code, each.plan
+        failed, placed = _place(workplace, printer)
+        code = failed or code
     except ShopsetError as error:
         # The loop outlives whatever one round meets: a repository that is away comes back.
         complain(f"error: {error}")
-        return code_of(error), None
-    return code, made
+        return code_of(error), None, None
+    return code, made, placed
+
+
+def _rests(placed: "PlacementPlan | None") -> bool:
+    return placed is None or not (placed.actions or placed.later or placed.wake_at)
 
 
 def _settled(made: Plan) -> bool:
     return all(outlook.progress.phase.value not in ("Syncing", "Baking") for outlook in made.outlooks.values())
 
 
-def _as_data(workplace: Workplace, made: Plan) -> dict[str, Any]:
+def _as_data(workplace: Workplace, made: Plan, placed: "PlacementPlan | None") -> dict[str, Any]:
+    data = _release_data(workplace, made)
+    if placed is not None:
+        from shopset.cli.placing import placement_data  # noqa: PLC0415  # a fleet without shops must not pay for NumPy
+
+        data["actions"] += [_action_data(workplace, each) for each in placed.actions]
+        data["conditions"] += [_condition_data(each) for each in placed.conditions]
+        data["placement"] = placement_data(placed)
+    return data
+
+
+def _action_data(workplace: Workplace, action: AnyAction) -> dict[str, Any]:
+    return {
+        "kind": action.kind.value,
+        "tier": action.tier,
+        "what": action.what,
+        "why": list(action.why),
+        "author": str(action.author),
+        "commands": list(commands(action, workplace.places)),
+    }
+
+
+def _condition_data(condition: Condition) -> dict[str, Any]:
+    return {
+        "resource": condition.resource,
+        "type": condition.type,
+        "reason": condition.reason,
+        "message": condition.message,
+        "severity": condition.severity,
+    }
+
+
+def _release_data(workplace: Workplace, made: Plan) -> dict[str, Any]:
     return {
         "at": rfc3339(made.now),
-        "actions": [
-            {
-                "kind": action.kind.value,
-                "tier": action.tier,
-                "what": action.what,
-                "why": list(action.why),
-                "author": str(action.author),
-                "commands": list(commands(action, workplace.places)),
-            }
-            for action in made.actions
-        ],
+        "actions": [_action_data(workplace, action) for action in made.actions],
         "tiers": [
             {
                 "name": outlook.tier,
@@ -211,15 +276,6 @@ def _as_data(workplace: Workplace, made: Plan) -> dict[str, Any]:
             }
             for outlook in made.outlooks.values()
         ],
-        "conditions": [
-            {
-                "resource": each.resource,
-                "type": each.type,
-                "reason": each.reason,
-                "message": each.message,
-                "severity": each.severity,
-            }
-            for each in made.conditions
-        ],
+        "conditions": [_condition_data(each) for each in made.conditions],
         "wakeAt": rfc3339(made.wake_at),
     }

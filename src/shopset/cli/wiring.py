@@ -1,14 +1,16 @@
 """The composition root: from settings to an engine with its adapters."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
 
+from shopset.api import Shop
 from shopset.cli.settings import Settings
 from shopset.core.documents import Span
 from shopset.core.errors import ShopsetError
@@ -25,6 +27,7 @@ from shopset.engine.workplaces import Tools, make_gates, open_workshop
 from shopset.gitops import Remotes
 
 if TYPE_CHECKING:
+    from shopset.engine.placing import Placer
     from shopset.kube.applications import ArgoCd
     from shopset.kube.fleets import Reading as ClusterReading
     from shopset.kube.instances import ArgoCds
@@ -50,6 +53,21 @@ class Workplace:
     places: Places
     clusters: DirectoryClusters | None
     """None where Argo CD delivers."""
+    settings: Settings
+    shops: tuple[Shop, ...] = ()
+    """The Shops among the fleet's resources."""
+    versions: Callable[[Fleet], Mapping[str, str]] = lambda _: {}
+    """Reads the Kubernetes version of each cluster that can be reached."""
+
+    @cached_property
+    def placer(self) -> "Placer":
+        """What places the shops."""
+        from shopset.engine.placing import Placer  # noqa: PLC0415  # a verb about releases must not pay for NumPy
+        from shopset.engine.shop_reading import Sources  # noqa: PLC0415
+
+        secrets = self.settings.secrets or Path("/nonexistent")
+        sources = Sources(self.settings.fleet, lambda name: secrets / name, lambda: self.shops)
+        return Placer(self.engine, sources, self.versions)
 
     def reconcile(self) -> None:
         """Do what Argo CD and Kubernetes do by themselves, where they are folders. Never raises."""
@@ -72,11 +90,14 @@ def load_fleet(settings: Settings) -> tuple[Fleet, Reading]:
 
 def open_workplace(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Workplace:
     """Read the fleet and connect everything. Raises InvalidFleetError, and as connect."""
-    return connect(settings, load_fleet(settings)[0], clock)
+    fleet, reading = load_fleet(settings)
+    return connect(settings, fleet, clock, tuple(each for each in reading.resources if isinstance(each, Shop)))
 
 
-def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = utc_now) -> Workplace:
-    """Connect everything to a fleet. Raises KustomizeMissingError, KubeError."""
+def connect(
+    settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = utc_now, shops: tuple[Shop, ...] = ()
+) -> Workplace:
+    """Connect everything to a fleet and its Shops. Raises KustomizeMissingError, KubeError."""
     cache = settings.cache or _default_cache(fleet)
     tools = Tools(cache, settings.environment, settings.timeout, settings.kustomize)
     places = Places.of(fleet, str(settings.fleet.absolute()), settings.kubeconfig, settings.context)
@@ -91,7 +112,7 @@ def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = ut
         engine = Engine(fleet, shop.remotes, argocd, shop.builder, clock, at_once=AT_ONCE)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
         engine.pods = MemberPods(members)
-        return Workplace(fleet, engine, shop.remotes, shop.builder, places, None)
+        return Workplace(fleet, engine, shop.remotes, shop.builder, places, None, settings, shops)
     folder = Path(places.applications)
     clusters = DirectoryClusters(
         folder, tuple(fleet.clusters), shop.kustomize.build, clock, settings.environment, settings.timeout
@@ -100,7 +121,17 @@ def connect(settings: Settings, fleet: Fleet, clock: Callable[[], datetime] = ut
         folder / "alerts.yaml", lambda tier: [fleet.namespace(each.name) for each in fleet.members(tier)]
     )
     engine = Engine(fleet, shop.remotes, clusters, shop.builder, clock, alerts)
-    return Workplace(fleet, engine, shop.remotes, shop.builder, places, clusters)
+    return Workplace(
+        fleet,
+        engine,
+        shop.remotes,
+        shop.builder,
+        places,
+        clusters,
+        settings,
+        shops,
+        lambda found: clusters.versions(found.clusters),
+    )
 
 
 def _connect_argocd(

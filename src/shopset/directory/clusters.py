@@ -7,7 +7,7 @@
                    LOST                                where it exists, the cluster can't be reached
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -91,6 +91,11 @@ class DirectoryClusters:
             self._application_file(cluster, application).unlink(missing_ok=True)
         except OSError as error:
             raise DirectoryError(f"the Application {application} cannot be deleted: {error}") from error
+
+    def versions(self, clusters: Iterable[str]) -> dict[str, str]:
+        """Return the Kubernetes version of clusters that answer and have one: the content of their file VERSION."""
+        files = {name: self._folder / name / "VERSION" for name in clusters if not self._is_lost(name)}
+        return {name: file.read_text(encoding="utf-8").strip() for name, file in files.items() if file.is_file()}
 
     # -- what Argo CD and Kubernetes would do
 

@@ -64,12 +64,10 @@ def converge(engine: Engine, watching: Watching) -> Iterator[Round]:
             return
 
 
-def pause_until(made: Plan, now: datetime, poll: timedelta) -> float:
-    """Return for how many seconds a loop may sleep: until time changes the plan, at most one poll interval."""
-    waits = [poll]
-    if made.wake_at is not None:
-        waits.append(max(made.wake_at - now, timedelta(milliseconds=10)))
-    return min(waits) / timedelta(seconds=1)
+def pause_until(made: Plan, now: datetime, poll: timedelta, wake_at: datetime | None = None) -> float:
+    """Return for how many seconds a loop may sleep: until time changes the plan (or `wake_at`), at most one poll interval."""
+    moments = [moment for moment in (made.wake_at, wake_at) if moment is not None]
+    return min([poll, *(max(moment - now, timedelta(milliseconds=10)) for moment in moments)]) / timedelta(seconds=1)
 
 
 def pause_after_race(races: int, failure: Failure, watching: Watching) -> int:
