@@ -203,7 +203,7 @@ def _data(found: Report, pools: Sequence[Pool], notes: Sequence[Note]) -> Mappin
                 "shops": each.shops,
                 "takes": each.takes,
                 "limitedBy": each.limited_by or None,
-                **{name: _amount(amount) for name, amount in zip(RESOURCES, each.amounts, strict=True)},
+                "resources": {name: _amount(amount) for name, amount in zip(RESOURCES, each.amounts, strict=True)},
             }
             for each in pools
         ],

@@ -19,7 +19,7 @@ from shopset.core.placement.solving import packed, solve
 _FULL: Final = 1 + 1e-9
 _MOST_ADDED: Final = 64
 """ShopSets that are tried to be added at most, to say how many would do."""
-_PLACES: Final = 6
+_PLACES: Final = 4
 """Clusters that are tried for them."""
 _FACTOR: Final = re.compile(r"x?([0-9]+(?:\.[0-9]+)?)\Z", re.ASCII)
 
@@ -353,7 +353,7 @@ def _shortages(
         short = missing & np.asarray(problem.allowed[:, columns].any(1))[problem.kind]
         if over[:, columns].any() or short.any():
             words = _words(model, problem, state, over & columns, short, bound)
-            found.append(Shortage(key[0], words, _Adviser(fleet, model, problem, columns, key).advice(change)))
+            found.append(Shortage(key[0], words, _Adviser(fleet, model, problem, legs, columns, key).advice(change)))
     return tuple(found)
 
 
@@ -389,19 +389,20 @@ class _Adviser:
     fleet: Fleet
     model: Model
     problem: Problem
+    legs: Ints
     columns: Bools
     """(S,): the pool."""
     key: tuple[str, str, bool]
 
     def advice(self, change: Change) -> str:
         """Say what to add where: the fewest ShopSets like the others with which the planner finds nothing short."""
-        if self._does(0, None, free=True):
-            return "no ShopSet is missing: shopctl rebalance evens out the loads (tried, and enough)"
         count = self._fewest()
         if count is None:
             return (
                 f"{_MOST_ADDED} ShopSets more would not do: ask for fewer replicas, or for fewer domains that are apart"
             )
+        if count == 0:
+            return "no ShopSet is missing: shopctl rebalance evens out the loads (tried, and enough)"
         what = f"{self.key[0]} ShopSet{'' if count == 1 else 's'}"
         if any(each.spec.configuration != self.key[1] for each in self.fleet.members(self.key[0])):
             what += f" of configuration {self.key[1]}"
@@ -410,11 +411,15 @@ class _Adviser:
         return f"add {count} {what} {self._where(count, change)} (tried, and enough)"
 
     def _where(self, count: int, change: Change) -> str:
-        places = [name for name in self._places() if self._does(count, name, free=True)]
-        free = not self._does(count, places[0] if places else None, free=False)
-        then = ", then shopctl rebalance" if free else ""
+        """Say on which clusters they would do, and whether shops have to be moved to them then."""
+        clusters = self._places()
+        choices = [[name] for name in clusters[:_PLACES]] if count == 1 else [clusters]
+        places = [each for each in choices if each and self._does(count, each, free=True)]
+        then = "" if self._does(count, places[0] if places else [], free=False) else ", then shopctl rebalance"
+        if places and count == 1:
+            return f"on {_either([each[0] for each in places])}{then}"
         if places:
-            return f"on {_either(places)}{then}"
+            return f"spread over {enumerated(places[0])}{then}"
         outside = enumerated([f"{level} {domain}" for level, domain in change.lose])
         beyond = f", outside {outside}" if outside else ""
         return f"on a cluster in a domain of its own{' each' if count > 1 else ''}{beyond}{then}"
@@ -426,27 +431,35 @@ class _Adviser:
             cluster = self.fleet.shopsets[name].spec.cluster
             if self.problem.takes[number]:
                 hosts[cluster] = hosts.get(cluster, 0) + int(self.columns[number])
-        return sorted(hosts, key=lambda name: (hosts[name], name))[:_PLACES]
+        return sorted(hosts, key=lambda name: (hosts[name], name))
 
     def _fewest(self) -> int | None:
-        """Return the fewest that do, each on a cluster of its own, by doubling and then by halves."""
-        most = 1
-        while not self._does(most, None, free=True):
-            most *= 2
+        """Return the fewest that do, each on a cluster of its own: from those without which it cannot be, by doubling."""
+        least = self._needed() - 1
+        most = least + 1
+        while not self._does(most, [], free=True):
+            least, most = most, most + max(most - self._needed(), 1)
             if most > _MOST_ADDED:
                 return None
-        least = most // 2
         while most - least > 1:
             middle = (least + most) // 2
-            least, most = (least, middle) if self._does(middle, None, free=True) else (middle, most)
+            least, most = (least, middle) if self._does(middle, [], free=True) else (middle, most)
         return most
 
-    def _does(self, count: int, cluster: str | None, *, free: bool) -> bool:
-        """Whether so many more, on a cluster or each on one of its own, leave nothing short in the pool.
+    def _needed(self) -> int:
+        """Return how many there have to be for the loads to fit in the pool at all, whatever is lost."""
+        problem, state = self.problem, loads(self.problem, self.legs)
+        lost = np.vstack([np.zeros(len(problem.capacity), bool), scenarios(problem).lost])
+        there = np.where((self.columns & ~problem.leaves & ~lost)[:, :, None], problem.capacity, 0.0).sum(1)
+        missing = np.maximum(state.rows[:, self.columns].sum(1) - there, 0.0)
+        return int(np.ceil((missing / self._typical()).max(initial=0.0) - 1e-9))
+
+    def _does(self, count: int, clusters: Sequence[str], *, free: bool) -> bool:
+        """Whether so many more, spread over clusters or each on one of its own, leave nothing short in the pool.
 
         Where moves are `free` all shops are placed anew, but those that a person pinned.
         """
-        wider, known = self._with(count, cluster)
+        wider, known = self._with(count, clusters)
         if free:
             stays = wider.fixed[:, None] & ~wider.leaves[wider.legs]
             wider = replace(wider, legs=packed(np.where(stays, wider.legs, np.int32(-1))))
@@ -457,18 +470,15 @@ class _Adviser:
         of_pool = np.asarray(wider.allowed[:, pool].any(1))[wider.kind]
         return not ((shares[:, pool] > _FULL).any() or (short & of_pool).any())
 
-    def _with(self, count: int, cluster: str | None) -> tuple[Problem, Bools]:
+    def _with(self, count: int, clusters: Sequence[str]) -> tuple[Problem, Bools]:
+        """Return the problem with more ShopSets, and which capacities are stated then."""
         problem, template = self.problem, int(np.flatnonzero(self.columns)[0])
         capacity = np.tile(self._typical(), (count, 1))
-        if cluster is None:
-            fresh = problem.domains.max(1, initial=-1)[:, None] + 1 + np.arange(count)
+        if clusters:
+            of_clusters = {self.fleet.shopsets[name].spec.cluster: at for at, name in enumerate(self.model.shopsets)}
+            fresh = problem.domains[:, [of_clusters[clusters[n % len(clusters)]] for n in range(count)]]
         else:
-            there = next(
-                number
-                for number, name in enumerate(self.model.shopsets)
-                if self.fleet.shopsets[name].spec.cluster == cluster
-            )
-            fresh = np.repeat(problem.domains[:, there : there + 1], count, axis=1)
+            fresh = problem.domains.max(1, initial=-1)[:, None] + 1 + np.arange(count)
         known = np.vstack([stated(self.model), np.isfinite(capacity)])
         wider = replace(
             problem,
