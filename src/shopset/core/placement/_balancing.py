@@ -13,6 +13,8 @@ from shopset.core.placement.evaluating import Index, Scenarios, loads, scenarios
 from shopset.core.placement.problems import Bools, Floats, Ints, Problem
 
 _LARGEST_EXPONENT = 60.0
+_FULLEST = 300.0
+"""No row costs more than exp of this, so that sums and products stay finite."""
 _GRAIN = 1e-4
 """The share of all demand that is spread over the shops evenly, so that those without any demand are spread, too."""
 
@@ -59,12 +61,7 @@ class Balance:
         size, resources = self.problem.capacity.shape
         self.base = np.zeros((size, resources))
         self.extra = np.zeros((len(self.losses), size, resources))
-        spread = np.flatnonzero(self.counted & (self.problem.active > 1))
-        if len(spread):
-            found = loads(_rows(self.problem, spread), self.legs[spread]).rows
-            self.base += found[0]
-            self.extra += np.where(self.losses.lost[:, :, None], 0, found[1:] - found[0])
-        self.add(np.flatnonzero(self.counted & (self.problem.active <= 1)), 1)
+        self.add(np.flatnonzero(self.counted), 1)
         self.sharpen(self.sharpness)
 
     def sharpen(self, sharpness: float) -> None:
@@ -84,8 +81,8 @@ class Balance:
         """Reckon the costs of some ShopSets' rows anew."""
         now, then = (rate[shopsets] for rate in self.rates)
         base = self.base[shopsets]
-        self.normal[shopsets] = np.exp(np.minimum(base * now - self.sharpness, 600))
-        after = np.exp(np.minimum((base + self.extra[:, shopsets]) * then - self.sharpness, 600))
+        self.normal[shopsets] = np.exp(np.minimum(base * now - self.sharpness, _FULLEST))
+        after = np.exp(np.minimum((base + self.extra[:, shopsets]) * then - self.sharpness, _FULLEST))
         after[self.losses.lost[:, shopsets]] = 0
         self.after[:, shopsets] = after
         self.total[shopsets] = after.sum(0)
@@ -100,12 +97,29 @@ class Balance:
         after[self.losses.lost] = 0
         return self.base * self.unit, after
 
+    def is_safe(self) -> bool:
+        """Whether no ShopSet is overloaded, whatever domain is lost."""
+        normal, after = self.utilisation()
+        return bool(max(normal.max(initial=0), after.max(initial=0)) <= 1)
+
     def serving(self, groups: Index) -> tuple[Ints, Ints]:
         """Return the primary of each group, and (groups, L) which replica is next where a domain of the level takes the primary."""
         return serving(self.problem.domains, self.legs[groups])
 
     def add(self, groups: Index, sign: int) -> Index:
         """Add the load of groups, or take it away, and return whose loads have changed. Costs are not yet refreshed."""
+        spread = self.problem.active[groups] > 1
+        if spread.any():
+            found = loads(
+                replace_groups(self.problem, groups[spread], self.traffic + self.static), self.legs[groups[spread]]
+            ).rows
+            self.base += sign * found[0]
+            self.extra += sign * np.where(self.losses.lost[:, :, None], 0, found[1:] - found[0])
+        self._add_plain(groups[~spread], sign)
+        legs = self.legs[groups]
+        return np.unique(legs[legs >= 0]).astype(np.intp)
+
+    def _add_plain(self, groups: Index, sign: int) -> None:
         legs = self.legs[groups]
         primary, following = serving(self.problem.domains, legs)
         there = primary >= 0
@@ -118,7 +132,6 @@ class Balance:
         if not self.problem.follows_traffic.all():
             row, position = np.nonzero(legs >= 0)
             np.add.at(self.base, legs[row, position], sign * self.static[groups][row])
-        return np.unique(legs[legs >= 0]).astype(np.intp)
 
 
 def serving(domains: Ints, legs: Ints) -> tuple[Ints, Ints]:
@@ -156,10 +169,10 @@ def _unit(problem: Problem, demand: Floats) -> Floats:
     return np.asarray(1 / np.maximum(capacity, 1e-6 * limitless), np.float64)
 
 
-def _rows(problem: Problem, groups: Index) -> Problem:
-    """Return the problem of some groups only, with the demand as the balance has it."""
+def replace_groups(problem: Problem, groups: Index, demand: Floats) -> Problem:
+    """Return the problem of some groups only, with another demand."""
     return Problem(
         problem.capacity, problem.follows_traffic, problem.domains, problem.takes, problem.leaves, problem.allowed, problem.apart,
-        problem.kind[groups], problem.replicas[groups], problem.legs[groups], problem.demand[groups], problem.weight[groups],
+        problem.kind[groups], problem.replicas[groups], problem.legs[groups], demand[groups], problem.weight[groups],
         problem.fixed[groups], problem.active[groups],
     )  # fmt: skip

@@ -1,14 +1,39 @@
 """Improving a placement: the order of a few groups' replicas is changed, and replicas that have to move go elsewhere."""
 
+from dataclasses import dataclass
+from typing import Final
+
 import numpy as np
 
 from shopset.core.placement._balancing import Balance, growth
-from shopset.core.placement._placing import settle
+from shopset.core.placement._placing import candidate_costs
 from shopset.core.placement.evaluating import Index, arrivals
 from shopset.core.placement.problems import Bools, Floats, Ints
 
-_LEAST = 1e-6
+_LEAST: Final = 1e-6
 """A change that takes off less than this share of the cost is not worth it."""
+_WORTH: Final = 1e-3
+_PATIENCE: Final = 2
+"""So many sweeps in a row may each take off less than that share before it is left at that."""
+_LOOKED_AT: Final = 256
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which replicas may choose again."""
+
+    groups: Index
+    kept: Ints
+    """(G, K): those that stay where they are; empty if none has to."""
+    tied: bool
+    """Whether a move has a price, so that the shops to look at first are the largest, not the largest groups."""
+
+    def slots(self, balance: Balance) -> tuple[Index, Index]:
+        """Return group and position of each."""
+        legs = balance.legs[self.groups]
+        free = legs >= 0 if self.tied else arrivals(self.kept[self.groups], legs)
+        row, position = np.nonzero(free)
+        return self.groups[row], position
 
 
 def flip_costs(balance: Balance, groups: Index) -> Floats:
@@ -35,34 +60,35 @@ def flippable(balance: Balance) -> Bools:
     return (balance.legs[:, :2] >= 0).all(1) & ~problem.fixed & (problem.active <= 1)
 
 
-def flip(balance: Balance, groups: Index, allowance: int, swapped: Bools, sweeps: int) -> int:
+def flip(
+    balance: Balance, groups: Index, allowance: int, swapped: Bools, sweeps: int, *, until_safe: bool = False
+) -> int:
     """Let replicas change places where that lowers the cost, for `allowance` shops at most; return what is left of it."""
     weight = balance.problem.weight
+    size = len(balance.base)
     for _ in range(sweeps):
-        if not len(groups):
+        if until_safe and balance.is_safe():
             break
         change = flip_costs(balance, groups)
-        price = np.where(swapped[groups], 0, weight[groups])
-        worth = change / np.maximum(weight[groups], 1)
+        price = np.where(swapped[groups], -weight[groups], weight[groups])
         good = np.flatnonzero((change < -_LEAST * balance.cost()) & (price <= allowance))
-        order = good[np.argsort(worth[good], kind="stable")][: len(balance.base)]
-        chosen = _disjoint(balance.legs, groups[order], len(balance.base))
-        spent = np.cumsum(np.where(swapped[chosen], -weight[chosen], weight[chosen]))
-        chosen = chosen[spent <= allowance]
-        if not len(chosen):
+        order = good[np.argsort((change / weight[groups].clip(1))[good], kind="stable")][:size]
+        chosen = groups[order][_disjoint(balance.legs[groups[order], :2], size)]
+        chosen = chosen[np.cumsum(np.where(swapped[chosen], -weight[chosen], weight[chosen])) <= allowance]
+        if not len(chosen) or not _try_swap(balance, chosen):
             break
-        before = balance.cost()
-        _swap(balance, chosen)
-        if balance.cost() > before:
-            _swap(balance, chosen)
-            chosen = chosen[:1]
-            _swap(balance, chosen)
-            if balance.cost() > before:
-                _swap(balance, chosen)
-                break
         allowance -= int(np.where(swapped[chosen], -weight[chosen], weight[chosen]).sum())
         swapped[chosen] = ~swapped[chosen]
     return allowance
+
+
+def _try_swap(balance: Balance, groups: Index) -> bool:
+    before = balance.cost()
+    _swap(balance, groups)
+    if balance.cost() < before:
+        return True
+    _swap(balance, groups)
+    return False
 
 
 def _swap(balance: Balance, groups: Index) -> None:
@@ -72,14 +98,15 @@ def _swap(balance: Balance, groups: Index) -> None:
     balance.refresh(touched)
 
 
-def _disjoint(legs: Ints, groups: Index, size: int) -> Index:
-    """Return those of some groups that share neither of their first two ShopSets with one before them."""
-    used = np.zeros(size, np.bool_)
-    chosen = []
-    for group, (one, two) in zip(groups.tolist(), legs[groups, :2].tolist(), strict=True):
-        if not used[one] and not used[two]:
-            used[one] = used[two] = True
-            chosen.append(group)
+def _disjoint(touched: Ints, size: int) -> Index:
+    """Return the rows that share no ShopSet with a row before them that was taken."""
+    used = [False] * (size + 1)
+    chosen: list[int] = []
+    for number, row in enumerate(touched.tolist()):
+        if not any(used[leg] for leg in row):
+            for leg in row:
+                used[leg] = leg >= 0
+            chosen.append(number)
     return np.asarray(chosen, np.intp)
 
 
@@ -99,23 +126,67 @@ def relief(balance: Balance, groups: Index, positions: Index) -> Floats:
     return np.asarray(gain, np.float64)
 
 
-def resettle(balance: Balance, groups: Index, positions: Index, sweeps: int, batch: int) -> None:
-    """Let replicas that move anyway choose again, those first that sit where it is fullest."""
+def reseat(balance: Balance, choice: Choice, budget: int, sweeps: int) -> int:
+    """Let replicas choose again as long as that lowers the cost; return what is left of the budget.
+
+    `budget`: how many shops may come to a ShopSet on which neither their group was nor `choice` says that it has to come to one.
+    """
+    weight = balance.problem.weight
     quiet = 0
-    tried = np.zeros(len(groups), np.int64)
     for _ in range(sweeps):
-        gain = relief(balance, groups, positions) / (1 + tried)
-        some = np.argsort(-gain, kind="stable")[:batch]
-        _, first = np.unique(groups[some], return_index=True)
-        some = some[np.sort(first)]
-        before, saved = balance.cost(), balance.legs[groups[some]].copy()
-        settle(balance, groups[some], positions[some])
-        tried[some] += 1
-        if balance.cost() > before * (1 + 1e-12):
-            restore(balance, groups[some], saved)
-        quiet = quiet + 1 if balance.cost() > before * (1 - 1e-4) else 0
-        if quiet > 8:
-            return
+        groups, positions = choice.slots(balance)
+        gain = relief(balance, groups, positions)
+        some = _worth_a_look(balance, balance.legs[groups, positions], gain, weight[groups] if choice.tied else None)
+        groups, positions, gain = groups[some], positions[some], gain[some]
+        costs = candidate_costs(balance, groups, positions)
+        here = balance.legs[groups, positions]
+        costs[np.arange(len(groups)), here] = np.inf
+        target = costs.argmin(1).astype(np.int32)
+        start = balance.cost()
+        change = costs[np.arange(len(groups)), target] - gain
+        price = _spent(balance, groups, positions, target) if choice.tied else np.zeros(len(groups), np.int32)
+        good = np.flatnonzero((change < -_LEAST * start) & (price <= budget))
+        order = good[np.argsort((change / (weight[groups].clip(1) if choice.tied else 1))[good], kind="stable")]
+        touched = np.concatenate([balance.legs[groups], target[:, None]], axis=1)
+        apart = _disjoint(touched[order], len(balance.base))
+        taken = order[apart[np.cumsum(price[order[apart]]) <= budget]]
+        while len(taken) and not _try(balance, groups[taken], positions[taken], target[taken]):
+            taken = taken[: len(taken) // 2]
+        budget -= int(price[taken].sum())
+        quiet = quiet + 1 if balance.cost() > start * (1 - _WORTH) else 0
+        if not len(taken) or quiet == _PATIENCE:
+            break
+    return budget
+
+
+def _worth_a_look(balance: Balance, here: Ints, gain: Floats, weight: Ints | None) -> Index:
+    """Return the replicas that are where it is fullest, and of these the ones that cost most."""
+    cost = (balance.normal + balance.total).sum(1)
+    hot = np.zeros(len(cost), np.bool_)
+    hot[np.argsort(-cost, kind="stable")[: max(4, len(cost) // 12)]] = True
+    near = np.flatnonzero(hot[here])
+    each = gain[near] if weight is None else gain[near] / weight[near].clip(1)
+    return near[np.argsort(-each, kind="stable")[:_LOOKED_AT]]
+
+
+def _try(balance: Balance, groups: Index, positions: Index, targets: Ints) -> bool:
+    before, saved = balance.cost(), balance.legs[groups].copy()
+    changed = saved.copy()
+    changed[np.arange(len(groups)), positions] = targets
+    restore(balance, groups, changed)
+    if balance.cost() < before:
+        return True
+    restore(balance, groups, saved)
+    return False
+
+
+def _spent(balance: Balance, groups: Index, positions: Index, targets: Ints) -> Ints:
+    """(groups,): how many shops more have moved when a replica of each group goes elsewhere."""
+    before, origin = balance.legs[groups], balance.problem.legs[groups]
+    after = before.copy()
+    after[np.arange(len(groups)), positions] = targets
+    more = arrivals(origin, after).sum(1) - arrivals(origin, before).sum(1)
+    return np.asarray(more * balance.problem.weight[groups], np.int32)
 
 
 def restore(balance: Balance, groups: Index, legs: Ints) -> None:
@@ -123,44 +194,3 @@ def restore(balance: Balance, groups: Index, legs: Ints) -> None:
     touched = balance.add(groups, -1)
     balance.legs[groups] = legs
     balance.refresh(np.union1d(touched, balance.add(groups, 1)))
-
-
-def rebalance(balance: Balance, groups: Index, budget: int, sweeps: int, batch: int) -> int:
-    """Move replicas where that lowers the cost, for `budget` shops at most; return what is left of it."""
-    problem, weight = balance.problem, balance.problem.weight
-    row, positions = np.nonzero(balance.legs[groups] >= 0)
-    groups = groups[row]
-    tried = np.zeros(len(groups), np.int64)
-    for _ in range(sweeps):
-        gain = relief(balance, groups, positions) / weight[groups].clip(1) / (1 + tried)
-        some = np.argsort(-gain, kind="stable")[:batch]
-        _, first = np.unique(groups[some], return_index=True)
-        some = some[np.sort(first)]
-        some = some[np.cumsum(weight[groups[some]]) <= max(budget, 0)]
-        if not len(some):
-            return budget
-        chosen, where = groups[some], positions[some]
-        before, saved = balance.cost(), balance.legs[chosen].copy()
-        settle(balance, chosen, where, _surcharge(balance, chosen, before))
-        spent = _spent(problem.legs[chosen], saved, balance.legs[chosen], weight[chosen])
-        tried[some] += 1
-        if balance.cost() > before * (1 - _LEAST):
-            restore(balance, chosen, saved)
-        else:
-            budget -= spent
-    return budget
-
-
-def _surcharge(balance: Balance, groups: Index, cost: float) -> Floats:
-    """(groups, S): a little for each ShopSet where a group was not, so that nothing moves for next to nothing."""
-    strange = np.full((len(groups), len(balance.base)), _LEAST * cost)
-    origin = balance.problem.legs[groups]
-    there = origin >= 0
-    strange[np.nonzero(there)[0], origin[there]] = 0
-    return strange
-
-
-def _spent(origin: Ints, before: Ints, after: Ints, weight: Ints) -> int:
-    """Return by how many shops' moves a change of some groups is dearer than what was."""
-    more = arrivals(origin, after).sum(1) - arrivals(origin, before).sum(1)
-    return int((more * weight).sum())

@@ -1,6 +1,7 @@
 """Where missing replicas go: the largest first, each to the ShopSet where it costs least."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
@@ -8,15 +9,19 @@ from shopset.core.placement._balancing import Balance, growth
 from shopset.core.placement.evaluating import Index
 from shopset.core.placement.problems import Bools, Floats, Ints, Problem
 
-_BATCH = 128
-_STEP = 0.02
+_BATCH: Final = 256
+_SMALL: Final = 0.1
+"""Below this change of a row's logarithm its cost is taken to grow evenly."""
+_THIRD: Final = 0.01
+"""What load that comes only after a second loss counts for."""
+_DEAREST: Final = 1e30
+_STEP: Final = 0.02
 """Groups are placed in one step up to this share of the capacity of a ShopSet, times the number of ShopSets."""
 
 
-def place(balance: Balance) -> None:
-    """Give every group its missing replicas, as far as there is a ShopSet for them."""
+def place(balance: Balance, order: Index) -> None:
+    """Give groups their missing replicas in some order, as far as there is a ShopSet for them."""
     hopeless = np.zeros(balance.legs.shape, np.bool_)
-    order = by_size(balance)
     while True:
         missing = missing_positions(balance.problem, balance.legs) & ~hopeless
         groups = order[missing[order].any(1)]
@@ -107,14 +112,13 @@ def candidate_costs(balance: Balance, groups: Index, positions: Index) -> Floats
     legs[np.arange(len(groups)), positions] = -1
     earlier = np.where(np.arange(legs.shape[1]) < positions[:, None], legs, -1)
     later = np.where(np.arange(legs.shape[1]) > positions[:, None], legs, -1)
-    now, then = balance.rates
     costs = _static_costs(balance, groups)
     leads = (earlier < 0).all(1) | (problem.active[groups] > 1)
     for some, reckon in ((np.flatnonzero(leads), _as_primary), (np.flatnonzero(~leads), _as_other)):
         for start in range(0, len(some), _BATCH):
             part = some[start : start + _BATCH]
             traffic = balance.traffic[groups[part]] / np.maximum(problem.active[groups[part]], 1)[:, None]
-            costs[part] += reckon(balance, traffic, earlier[part], later[part], now, then)
+            costs[part] += reckon(balance, traffic, earlier[part], later[part])
     costs[~possible(problem, balance.legs, groups, positions)] = np.inf
     return costs
 
@@ -123,18 +127,14 @@ def _static_costs(balance: Balance, groups: Index) -> Floats:
     if balance.problem.follows_traffic.all():
         return np.zeros((len(groups), len(balance.base)))
     now, then = balance.rates
-    static = balance.static[groups][:, None, :]
-    return np.asarray(
-        (balance.normal * growth(static * now) + balance.total * growth(static * then)).sum(2), np.float64
-    )
+    static = balance.static[groups]
+    return _priced(static, now, balance.normal) + _priced(static, then, balance.total)
 
 
-def _as_primary(balance: Balance, traffic: Floats, _earlier: Ints, later: Ints, now: Floats, then: Floats) -> Floats:
+def _as_primary(balance: Balance, traffic: Floats, _earlier: Ints, later: Ints) -> Floats:
     """What it costs to serve groups from each ShopSet, their other replicas being next."""
-    amount = traffic[:, None, :]
-    costs = np.asarray(
-        (balance.normal * growth(amount * now) + balance.total * growth(amount * then)).sum(2), np.float64
-    )
+    now, then = balance.rates
+    costs = _priced(traffic, now, balance.normal) + _priced(traffic, then, balance.total)
     for level, domain in enumerate(balance.problem.domains):
         unserved = np.ones(costs.shape, np.bool_)
         for position in range(later.shape[1]):
@@ -144,26 +144,37 @@ def _as_primary(balance: Balance, traffic: Floats, _earlier: Ints, later: Ints, 
                 continue
             to = leg[some]
             away = unserved[some] & (domain[None, :] != domain[to][:, None])
-            rows = balance.after[:, to][balance.losses.of[level]]
-            each = np.einsum("sgr,gr->gs", rows, growth(traffic[some] * then[to]))
-            costs[some] += np.where(away, each, 0)
+            rows = np.einsum("dgr,gr->dg", balance.after[:, to], growth(traffic[some] * then[to]))
+            costs[some] += np.where(away, rows[balance.losses.of[level]].T, 0)
             unserved[some] &= ~away
     return costs
 
 
-def _as_other(balance: Balance, traffic: Floats, earlier: Ints, later: Ints, _now: Floats, then: Floats) -> Floats:
+def _as_other(balance: Balance, traffic: Floats, earlier: Ints, later: Ints) -> Floats:
     """What it costs to make each ShopSet the one that follows, where none before it does."""
     everyone = np.concatenate([earlier, later], axis=1)
     primary, before = _first_and_next(balance.problem, everyone, earlier.shape[1])
-    costs = np.zeros((len(traffic), len(then)))
-    added = growth(traffic[:, None, :] * then)
+    _, then = balance.rates
+    costs = _THIRD * _priced(traffic, then, balance.total)
     for level, domain in enumerate(balance.problem.domains):
-        rows = balance.after[balance.losses.of[level][primary]]
-        each = np.einsum("gsr,gsr->gs", rows, added)
+        scenario = balance.losses.of[level][primary]
+        each = np.zeros(costs.shape)
+        for lost in np.unique(scenario):
+            some = scenario == lost
+            each[some] = _priced(traffic[some], then, balance.after[lost])
         away = domain[None, :] != domain[primary][:, None]
-        useful = np.where(before[:, level] < 0, 1.0, 0.01)
-        costs += np.where(away, each, 0) * useful[:, None]
-    return np.asarray(costs + 1e-3 * np.einsum("sr,gsr->gs", balance.total, added), np.float64)
+        costs += np.where(away, each, 0) * np.where(before[:, level] < 0, 1.0, _THIRD)[:, None]
+    return costs
+
+
+def _priced(traffic: Floats, rate: Floats, price: Floats) -> Floats:
+    """(groups, S): what the load of each group adds to one row of each ShopSet."""
+    if float((traffic.max(0, initial=0) * rate.max(0)).max()) < _SMALL:
+        return np.asarray(traffic @ (price * rate).T, np.float64)
+    costs = np.zeros((len(traffic), len(price)))
+    for resource in range(price.shape[1]):
+        costs += price[:, resource] * growth(traffic[:, resource, None] * rate[:, resource])
+    return costs
 
 
 def _first_and_next(problem: Problem, legs: Ints, count: int) -> tuple[Ints, Ints]:
@@ -190,5 +201,5 @@ def _choose(balance: Balance, costs: Floats, groups: Index) -> Ints:
         target = int((cost * scale).argmin())
         if np.isfinite(cost[target]):
             targets[row] = target
-            scale[target] *= np.exp(min(float((need[row] * rate[target]).max()), 30.0))
+            scale[target] = min(scale[target] * np.exp(min(float((need[row] * rate[target]).max()), 30.0)), _DEAREST)
     return targets

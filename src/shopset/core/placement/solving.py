@@ -1,19 +1,24 @@
 """The solver: a Problem in, a Solution out. Pure and deterministic."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from shopset.core.placement._balancing import Balance
-from shopset.core.placement._improving import flip, flippable, rebalance, resettle
+from shopset.core.placement._curing import cure
+from shopset.core.placement._improving import Choice, flip, flippable, reseat, restore
 from shopset.core.placement._keeping import kept
 from shopset.core.placement._parts import parts, restricted
-from shopset.core.placement._placing import missing_positions, place, sizes
-from shopset.core.placement.bounding import pooled_bounds
-from shopset.core.placement.evaluating import loads, worst, worst_n1
-from shopset.core.placement.problems import Bools, Ints, Problem, Solution
+from shopset.core.placement._placing import by_size, missing_positions, place, sizes
+from shopset.core.placement.bounding import pooled_bounds, priced_bounds
+from shopset.core.placement.evaluating import Index, arrivals, loads, scenarios, worst, worst_n1
+from shopset.core.placement.problems import Ints, Problem, Solution
 
-_SHARPNESS: Final = (40.0, 80.0, 120.0, 160.0)
+_SHARPNESS: Final = (20.0, 40.0, 80.0, 160.0)
+_BOUND_ROUNDS: Final = 60
+_ROUNDS: Final = 3
+_SWEEPS: Final = 25
 _NIMBLE: Final = 4_000
 """So many groups are looked at for each improvement: those that count most."""
 
@@ -24,50 +29,112 @@ def solve(problem: Problem, budget: int = 0) -> Solution:
     bound = bound_n1 = 0.0
     for part in parts(problem):
         small = restricted(problem, part)
-        found = _solve_part(small, budget)
-        legs[part.groups] = np.append(part.shopsets, -1)[found]
-        low, low_n1 = pooled_bounds(small, found)
+        balance = _solve_part(small, budget)
+        legs[part.groups] = np.append(part.shopsets, -1)[balance.legs]
+        low, low_n1 = _bounds(balance, free=budget > 0)
         bound, bound_n1 = max(bound, low), max(bound_n1, low_n1)
     legs = packed(legs)
     state = loads(problem, legs)
     return Solution(legs, worst(problem, state), worst_n1(problem, state), bound, bound_n1)
 
 
-def _solve_part(problem: Problem, budget: int) -> Ints:
-    legs = kept(problem)
-    missing = missing_positions(problem, legs)
-    balance = Balance(problem, legs, _aims(problem), 40.0, ~missing[:, 0] & (legs >= 0).any(1))
-    place(balance)
-    moved = missing & (balance.legs >= 0)
-    _even_out(balance, moved, budget)
-    return balance.legs
+def _bounds(balance: Balance, *, free: bool) -> tuple[float, float]:
+    """Return lower bounds; they are sought longer where it depends on them whether the placement could be safe."""
+    problem, legs = balance.problem, balance.legs
+    low, low_n1 = pooled_bounds(problem, legs)
+    unsafe = not balance.is_safe()
+    prices = np.concatenate([balance.normal[None], balance.after])
+    priced, priced_n1 = priced_bounds(
+        problem, legs, prices, free=free, rounds=_BOUND_ROUNDS if unsafe and low_n1 <= 1 else 0
+    )
+    return max(low, priced), max(low_n1, priced_n1)
 
 
-def _even_out(balance: Balance, moved: Bools, budget: int) -> None:
-    """Improve what may be improved: where moved replicas are, the roles of a few others, and what the budget allows."""
+def _solve_part(problem: Problem, budget: int) -> Balance:
+    stay = kept(problem)
+    missing = missing_positions(problem, stay)
+    balance = Balance(problem, stay.copy(), _aims(problem), _SHARPNESS[0], ~missing[:, 0] & (stay >= 0).any(1))
+    if missing.any() or budget > 0:
+        order = by_size(balance)
+        todo = order[missing[order].any(1)]
+        effort = Effort(balance, stay, budget)
+        place(balance, todo[: _NIMBLE // 2])
+        effort.even_out(_SHARPNESS[: 2 if len(todo) > _NIMBLE // 2 else 1])
+        place(balance, todo[_NIMBLE // 2 :])
+        effort.even_out(_SHARPNESS[1:])
+    _make_safe(balance)
+    return balance
+
+
+def _make_safe(balance: Balance) -> None:
+    """Where a ShopSet is overloaded, or would be after a loss: change the order of as many replicas as it takes, then move some."""
+    if balance.is_safe():
+        return
+    low, low_n1 = balance.aims
+    balance.aims = (1.0, 1.0)
     weight = balance.problem.weight
-    size = sizes(balance)
-    nimble = np.argsort(-size / np.maximum(weight, 1), kind="stable")
-    flips = nimble[flippable(balance)[nimble]][:_NIMBLE]
-    large = np.argsort(-size, kind="stable")
-    again = large[moved[large].any(1)][:_NIMBLE]
-    row, positions = np.nonzero(moved[again])
-    loose = nimble[~balance.problem.fixed[nimble]][:_NIMBLE]
     swapped = np.zeros(len(weight), np.bool_)
-    allowance = (int((moved.sum(1) * weight).sum()) + budget) // 5
-    for sharpness in _SHARPNESS:
+    able = np.flatnonzero(flippable(balance))
+    for sharpness in _SHARPNESS[1:]:
         balance.sharpen(sharpness)
-        if budget > 0:
-            budget = rebalance(balance, loose, budget, 40, 32)
-        if allowance > 0:
-            allowance = flip(balance, flips, allowance, swapped, 25)
-        if len(again):
-            resettle(balance, again[row], positions, 30, 16)
+        flip(balance, able, int(weight.sum()), swapped, _SWEEPS, until_safe=True)
+    if low <= 1 and balance.utilisation()[0].max(initial=0) > 1:
+        cure(balance, after_loss=False)
+    if low_n1 <= 1 and not balance.is_safe():
+        saved = balance.legs.copy()
+        if not cure(balance, after_loss=True):
+            restore(balance, np.arange(len(saved)), saved)
+
+
+class Effort:
+    """What may be improved: where moved replicas are, the roles of a few others, and what the budget allows."""
+
+    def __init__(self, balance: Balance, stay: Ints, budget: int) -> None:
+        self.balance, self.stay, self.budget = balance, stay, budget
+        weight = balance.problem.weight
+        self.nimble = np.argsort(-sizes(balance) / weight.clip(1), kind="stable")
+        self.loose = Choice(np.sort(self.nimble[~balance.problem.fixed[self.nimble]][:_NIMBLE]), stay, tied=True)
+        moves = missing_positions(balance.problem, stay).sum(1) * weight
+        self.allowance = (int(moves.sum()) + budget) // 5
+        self.swapped = np.zeros(len(weight), np.bool_)
+
+    def even_out(self, sharpness: Sequence[float]) -> None:
+        """Make the fullest rows less full, more and more to the point."""
+        balance = self.balance
+        again = Choice(np.flatnonzero(arrivals(self.stay, balance.legs).any(1)), self.stay, tied=False)
+        for sharp in sharpness:
+            balance.sharpen(sharp)
+            for _ in range(_ROUNDS):
+                before = balance.cost()
+                self.allowance = flip(balance, _flips(balance, self.nimble), self.allowance, self.swapped, _SWEEPS)
+                if self.budget > 0:
+                    self.budget = reseat(balance, self.loose, self.budget, 40)
+                if len(again.groups):
+                    reseat(balance, again, 0, 10)
+                if balance.cost() > before * 0.98:
+                    break
+
+
+def _flips(balance: Balance, nimble: Index) -> Index:
+    """Return the groups whose order is worth a look: the largest, and all whose primary is where it is fullest."""
+    cost = (balance.normal + balance.total).sum(1)
+    hot = np.zeros(len(cost) + 1, np.bool_)
+    hot[np.argsort(-cost, kind="stable")[: max(4, len(cost) // 16)]] = True
+    near = hot[balance.legs[:, 0]]
+    near[nimble[: _NIMBLE // 2]] = True
+    return np.flatnonzero(near & flippable(balance))
 
 
 def _aims(problem: Problem) -> tuple[float, float]:
-    low, low_n1 = pooled_bounds(problem, problem.legs)
-    return max(low, 1e-9), max(low_n1, 1e-9)
+    """Return about how full the ShopSets would be, normally and after the worst loss, if all demand were spread evenly."""
+    usable = problem.allowed[np.unique(problem.kind)].any(0) & ~problem.leaves
+    living = np.vstack([usable[None], usable & ~scenarios(problem).lost])
+    capacity = np.where(living[:, :, None], problem.capacity, 0).sum(1)
+    demand = np.where(problem.follows_traffic, problem.demand, problem.demand * problem.replicas[:, None])
+    lasting = demand[problem.replicas > 1].sum(0)
+    normal = np.divide(demand.sum(0), capacity[0], out=np.zeros_like(capacity[0]), where=capacity[0] > 0).max(initial=0)
+    after = np.divide(lasting, capacity[1:], out=np.zeros_like(capacity[1:]), where=capacity[1:] > 0).max(initial=0)
+    return max(float(normal), 1e-9), max(float(normal), float(after), 1e-9)
 
 
 def packed(legs: Ints) -> Ints:
