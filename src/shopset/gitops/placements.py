@@ -115,7 +115,7 @@ class PlacementReader:
 
     def _untouched(self, before: pygit2.Tree, after: pygit2.Tree, name: str, found: Whereabouts | None) -> bool:
         groups = "groups" if found is None else group_path(found.group.shop_class)
-        return all(_id(before, path) == _id(after, path) for path in (shop_path(name), groups))
+        return all(_same(before, after, path) for path in (shop_path(name), groups))
 
 
 def commit_at(repository: pygit2.Repository, head: str, moment: datetime) -> str | None:
@@ -146,8 +146,17 @@ def _class_of(group: str) -> str:
     return group.partition("/")[0].partition("#")[0]
 
 
+def _same(before: pygit2.Tree, after: pygit2.Tree, path: str) -> bool:
+    # Most commits change either shops or groups, and a folder of 4,096 files takes a while to look into.
+    folder = path.partition("/")[0]
+    return _id(before, folder) == _id(after, folder) or _id(before, path) == _id(after, path)
+
+
 def _id(tree: pygit2.Tree, path: str) -> str | None:
-    return None if path not in tree else str(tree[path].id)
+    try:
+        return str(tree[path].id)
+    except KeyError:
+        return None
 
 
 def _blobs(tree: pygit2.Tree, prefix: str = "") -> Iterator[tuple[str, str]]:
