@@ -68,8 +68,8 @@ class ShopReader:
     ) -> Reading:
         """Read what changed, and merge all. Never raises: what is wrong is a problem.
 
-        `incumbents` and `known_classes` are those of `settle`; a mapping that changed is another object. A source that cannot be read now keeps the shops that
-        were read of it last.
+        `incumbents` and `known_classes` are those of `settle`; a mapping that changed is another object. A source that
+        cannot be read now keeps the shops that were read of it last.
         """
         sources = platform.spec.shops.sources
         before, self._known = self._known, {}

@@ -142,7 +142,7 @@ def _winner(rows: _Rows, claimants: Sequence[int], incumbent: str | None) -> tup
 
 def _withheld(rows: _Rows, incumbents: Mapping[str, str], unread: Collection[str], is_whole: bool) -> _Lost:
     """Return what each shop loses to one that has it by the placement, and of which it is not known whether it is gone."""
-    seen = set(compress(rows.names, rows.taken))
+    seen = set(rows.names)
     lost: _Lost = defaultdict(list)
     for row in np.flatnonzero(rows.taken).tolist():
         for host in rows.hosts[row]:
