@@ -1,5 +1,6 @@
 """The placement as a value: groups with their replicas, and which group each shop is in. Never changed, only replaced."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -82,6 +83,16 @@ class Placement:
             if group in found:
                 found[group].append(shop)
         return {group: sorted(shops) for group, shops in found.items()}
+
+    def serving(self, shopsets: Collection[str]) -> dict[str, int]:
+        """Return ShopSet -> how many shops it serves, of those of some ShopSets that serve any. It looks at every shop once."""
+        wanted = frozenset(shopsets)
+        groups = {name: hers for name, each in self.groups.items() if (hers := wanted.intersection(each.replicas))}
+        found: Counter[str] = Counter()
+        if groups:
+            for group in self.members.values():
+                found.update(groups.get(group, ()))
+        return {name: found[name] for name in sorted(found)}
 
     def owners(self, hosts: Collection[str]) -> dict[str, str]:
         """Return host -> the shop that has it, of some hosts. It looks at every shop once."""

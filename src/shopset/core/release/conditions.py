@@ -68,6 +68,10 @@ def fleet_conditions(context: Context) -> Iterator[Condition]:
         )
         message = f"{excess.message}. {follows}: {excess.advice}"
         yield Condition(f"ShopSet/{excess.shopset}", "WithinBudget", "BudgetExceeded", message)
+    for name, shops in sorted(context.observed.serving.items()):
+        what = f"the {shops:,} shops that it still serves have moved" if shops else "the placement can be read again"
+        message = f"the fleet has no ShopSet {name} any more, and it goes once {what}"
+        yield Condition(f"ShopSet/{name}", "Removed", "StillServes", message, "Info")
     for name, home, wanted in context.moves:
         message = (
             f"{name} moves from {home} to {wanted} when both tiers have a pin and neither is frozen, held or releasing"

@@ -264,6 +264,8 @@ class Observed:
     """ShopSet -> its Application; also of ShopSets that the fleet does not have any more."""
     deliveries: Mapping[str, Trouble] = field(default_factory=dict)
     """Cluster -> why its Applications could not be observed."""
+    serving: Mapping[str, int] = field(default_factory=dict)
+    """ShopSet that the fleet does not have any more -> how many shops it still serves; 0 where the placement cannot be read."""
     facts: Facts = field(default_factory=Facts)
 
     def with_answers(self, answers: Mapping[Question, Answer]) -> Self:

@@ -44,7 +44,8 @@ def tier_delta(
 ) -> Delta:
     """Return how the tier's tree changes when it holds `revision` for exactly these ShopSets.
 
-    The ShopSets must be the fleet's. Raises KeyError for a renderer that this release does not carry.
+    The ShopSets must be the fleet's; one that the fleet has no more stays as it is while it serves shops. Raises KeyError for a
+    renderer that this release does not carry.
     """
     head = context.head(tier) or ObservedTier(head="", revision=None)
     renderer, fleet = context.renderers.versions[revision.renderer], context.fleet
@@ -62,6 +63,7 @@ def tier_delta(
     for name in shopsets:
         want(overlay_path(name), renderer.overlay(fleet, tier, fleet.shopsets[name], components))
         want(application_path(name), renderer.application(fleet, tier, fleet.shopsets[name]))
+    kept.update(path for name in context.observed.serving for path in (overlay_path(name), application_path(name)))
     deletes = tuple(sorted(head.files.keys() - kept))
     links = {"base": revision.apps, "configuration": revision.configuration}
     return Delta(writes, deletes, {} if head.gitlinks == links else links)
