@@ -1,6 +1,7 @@
 """What people should know of the placement: shops without a ShopSet, replicas that are missing, what is not safe, and why."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
@@ -9,34 +10,66 @@ from shopset.core.placement._targets import Targets, waits_for
 from shopset.core.placement._waves import Step
 from shopset.core.placement.evaluating import loads, worst, worst_n1
 from shopset.core.placement.modelling import Model
-from shopset.core.placement.plans import Seen, shops_of
+from shopset.core.placement.plans import Seen
 from shopset.core.release.plans import Condition
+
+_ADD: Final = "Add a ShopSet, or let one of them take shops again"
 
 
 def conditions(fleet: Fleet, seen: Seen, found: Model, goal: Targets, step: Step) -> Iterator[Condition]:
-    """Yield the conditions of classes, clusters and ShopSets."""
-    yield from _of_classes(found, goal)
+    """Yield the conditions of shops, classes, clusters and ShopSets."""
+    yield from _of_unknown_classes(fleet, seen)
+    yield from _of_classes(found, goal, step)
+    yield from _of_pins(goal)
     yield from _of_safety(found, goal)
-    yield from _of_clusters(fleet, seen, step, goal)
+    yield from _of_clusters(fleet, seen, found, step)
+    yield from _of_homes(goal)
     yield from _of_capacities(found)
 
 
-def _of_classes(found: Model, goal: Targets) -> Iterator[Condition]:
+def _of_unknown_classes(fleet: Fleet, seen: Seen) -> Iterator[Condition]:
+    counts = np.bincount(seen.shops.classes, minlength=len(seen.shops.class_names))
+    for number, shop_class in enumerate(seen.shops.class_names):
+        if counts[number] and shop_class not in fleet.shop_classes:
+            message = (
+                f"{counts[number]:,} shops are of the class {shop_class}, which the fleet does not have: those that are placed stay "
+                "where they are, whatever happens there, and others are not placed. Add the ShopClass, or change their class"
+            )
+            yield Condition(f"ShopClass/{shop_class}", "Placed", "NoShopClass", message)
+
+
+def _of_classes(found: Model, goal: Targets, step: Step) -> Iterator[Condition]:
     problem = found.problem
+    stranded = np.zeros(len(found.groups), np.int32)
+    for row, names in step.stranded.items():
+        stranded[row] = len(names)
     present = (goal.legs >= 0).sum(1)
     for number, shop_class in enumerate(found.classes):
         rows = problem.kind // 2 == number
-        unplaced = int(problem.weight[rows & (present == 0)].sum())
-        short = int(problem.weight[rows & (present > 0) & (present < problem.replicas)].sum())
+        unplaced = int(problem.weight[rows & (present + stranded == 0)].sum())
+        short = int(problem.weight[rows & (present > 0) & (present + stranded < problem.replicas)].sum())
+        stuck = int(problem.weight[rows & (stranded > 0)].sum())
         if unplaced:
-            message = f"{unplaced:,} shops have no ShopSet: none of the tier and configuration of {shop_class} takes shops now"
+            message = f"{unplaced:,} shops have no ShopSet: none of the tier and configuration of {shop_class} takes shops now. {_ADD}"
             yield Condition(f"ShopClass/{shop_class}", "Placed", "NoShopSet", message)
+        if stuck:
+            message = (
+                f"{stuck:,} shops have a replica where they should not, and keep it: no other ShopSet of {shop_class} that takes "
+                f"shops lies apart from their other replicas. {_ADD}"
+            )
+            yield Condition(f"ShopClass/{shop_class}", "Placed", "NowhereElse", message, "Warning")
         if short:
             message = (
                 f"{short:,} shops have fewer replicas than {shop_class} asks for: no other ShopSet that takes shops lies apart "
-                "from those that they have"
+                f"from those that they have. {_ADD}"
             )
             yield Condition(f"ShopClass/{shop_class}", "Redundant", "NoOtherDomain", message, "Warning")
+
+
+def _of_pins(goal: Targets) -> Iterator[Condition]:
+    for shop, objection in goal.refused:
+        message = f"it is placed by its class, not where its source pins it: {objection}"
+        yield Condition(f"Shop/{shop}", "Pinned", "CannotBe", message, "Warning")
 
 
 def _of_safety(found: Model, goal: Targets) -> Iterator[Condition]:
@@ -52,12 +85,13 @@ def _of_safety(found: Model, goal: Targets) -> Iterator[Condition]:
     yield Condition("Placement", "Safe", "NotProven", message, "Warning")
 
 
-def _of_clusters(fleet: Fleet, seen: Seen, step: Step, goal: Targets) -> Iterator[Condition]:
+def _of_clusters(fleet: Fleet, seen: Seen, found: Model, step: Step) -> Iterator[Condition]:
     for cluster, record in sorted(seen.clusters.items()):
         reference = f"Cluster/{cluster}"
         if record.state == "Draining":
-            waiting = [each for each in step.later if any(_is_on(fleet, name, cluster) for name in each.before)]
-            message = f"its shops leave, for {record.reason}: {shops_of(waiting):,} are still to go"
+            message = (
+                f"its shops leave, for {record.reason}: {_on(fleet, found, step, cluster):,} have a replica there still"
+            )
             yield Condition(reference, "Drained", "Draining", message, "Info")
         elif record.state == "Returning":
             lacks = waits_for(fleet, seen, cluster)
@@ -65,16 +99,23 @@ def _of_clusters(fleet: Fleet, seen: Seen, step: Step, goal: Targets) -> Iterato
                 ("NotReady", f"its shops wait: {lacks}") if lacks else ("Returning", "its shops come back")
             )
             yield Condition(reference, "Returned", reason, message, "Info")
+
+
+def _on(fleet: Fleet, found: Model, step: Step, cluster: str) -> int:
+    """Return how many shops have a replica on a cluster after a step."""
+    there = {name for name, each in fleet.shopsets.items() if each.spec.cluster == cluster}
+    after = {each.name: each for each in step.groups}
+    groups = (after.get(each.name, each) for each in found.groups)
+    return int(found.problem.weight[[not there.isdisjoint(each.replicas) for each in groups]].sum())
+
+
+def _of_homes(goal: Targets) -> Iterator[Condition]:
     if goal.unfit:
         message = f"{len(goal.unfit):,} groups stay where they are: their old ShopSets have no room for them any more"
         yield Condition("Placement", "Returned", "NoRoom", message, "Warning")
 
 
-def _is_on(fleet: Fleet, shopset: str, cluster: str) -> bool:
-    return shopset in fleet.shopsets and fleet.shopsets[shopset].spec.cluster == cluster
-
-
 def _of_capacities(found: Model) -> Iterator[Condition]:
-    for column in np.flatnonzero(found.assumed.any(1)):
+    for column in np.flatnonzero(found.assumed.any(1) & found.problem.allowed.any(0)):
         message = "nobody stated how many requests it bears, so what is said of its load is a guess: set spec.capacity"
         yield Condition(f"ShopSet/{found.shopsets[column]}", "CapacityKnown", "Assumed", message, "Warning")

@@ -1,17 +1,18 @@
 """Where each group is to be in the end: what the solver says, and home for the groups of a cluster that returns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from shopset.core.fleets import Fleet
+from shopset.core.placement._keeping import kept
 from shopset.core.placement.evaluating import loads
 from shopset.core.placement.grouping import home_of, own_group
-from shopset.core.placement.modelling import Model
+from shopset.core.placement.modelling import Model, apart_at
 from shopset.core.placement.placements import Placement
 from shopset.core.placement.plans import Seen
-from shopset.core.placement.problems import Floats, Ints, Solution
+from shopset.core.placement.problems import Bools, Floats, Ints, Problem, Solution
 from shopset.core.placement.solving import solve
 
 
@@ -27,47 +28,101 @@ class Targets:
     """What the solver answered; None where nothing had to move."""
     unfit: tuple[str, ...] = ()
     """Groups that cannot go home."""
+    refused: tuple[tuple[str, str], ...] = ()
+    """Shops that cannot be where their source pins them, and why."""
 
 
 def targets(fleet: Fleet, seen: Seen, found: Model, budget: int) -> Targets:
     """Return the goal. `budget` is how many shops more than needed may move."""
     problem = found.problem
-    missing = (problem.legs >= 0).sum(1) < problem.replicas
-    leaving = (problem.leaves[problem.legs] & (problem.legs >= 0)).any(1)
-    solution = solve(problem, budget) if budget or missing.any() or leaving.any() else None
+    forced = _forced(problem)
+    solution = solve(problem, budget) if len(found.shopsets) and (budget or forced.any()) else None
     legs = (problem.legs if solution is None else solution.legs).copy()
     why: dict[int, str] = {}
     if budget:
-        why = {int(row): "rebalance" for row in np.flatnonzero((legs != problem.legs).any(1))}
-    for row, pins in _pinned(seen, found, legs):
-        legs[row] = pins
-        why[row] = "its source pins it"
+        why = {int(row): "rebalance" for row in np.flatnonzero((legs != problem.legs).any(1) & ~forced)}
+    refused: list[tuple[str, str]] = []
+    pinned: set[int] = set()
+    for row, shop, pins in _pinned(seen, found):
+        if objection := _against(found, row, pins):
+            refused.append((shop, objection))
+            continue
+        pinned.add(row)
+        there = _pins(found, row, pins, legs)
+        if there is not None:
+            legs[row] = there
+            why[row] = "its source pins it"
     unfit: list[str] = []
     room = _Room(found, legs)
-    for cluster, home in sorted(seen.homes.items()):
+    for cluster, home in sorted(seen.homes.items(), key=lambda item: item[0]):
         record = seen.clusters.get(cluster)
         if record is not None and record.state == "Returning" and not waits_for(fleet, seen, cluster):
-            for row, there in _homeward(fleet, found, cluster, home, legs):
+            for row, there in _homeward(fleet, seen, found, cluster, home, legs):
+                if row in pinned:
+                    continue
                 if room.take(row, there):
-                    why[row] = f"cluster {cluster} is back"
+                    why[row] = is_back(cluster)
                 else:
                     unfit.append(found.groups[row].name)
-    return Targets(legs, why, solution, tuple(unfit))
+    return Targets(legs, why, solution, tuple(unfit), tuple(refused))
 
 
-def _pinned(seen: Seen, found: Model, legs: Ints) -> Iterator[tuple[int, Ints]]:
-    """Yield the groups of shops whose source pins them elsewhere, with those replicas, where they can be had."""
+def is_back(cluster: str) -> str:
+    """Return why groups go home."""
+    return f"cluster {cluster} is back"
+
+
+def _forced(problem: Problem) -> Bools:
+    """(G,): groups that lack a replica, or of which one must go."""
+    if not len(problem.capacity):
+        return np.zeros(len(problem.legs), np.bool_)
+    stay = kept(problem)
+    return np.asarray((stay != problem.legs).any(1) | ((stay >= 0).sum(1) < problem.replicas))
+
+
+def _pinned(seen: Seen, found: Model) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """Yield the groups of shops that their source pins: row, shop, ShopSets."""
+    shops = seen.shops
+    if not shops.pins:
+        return
     rows = {group.name: row for row, group in enumerate(found.groups)}
-    problem, shops = found.problem, seen.shops
-    for number, names in shops.pins.items():
-        row = rows.get(own_group(shops.class_names[shops.classes[number]], shops.names[number]))
-        pins = [found.numbers.get(name, -1) for name in names]
-        if row is None or len(pins) != problem.replicas[row] or -1 in pins or problem.leaves[pins].any():
-            continue
-        wanted = np.full(legs.shape[1], -1, np.int32)
-        wanted[: len(pins)] = pins
-        if not np.array_equal(wanted, legs[row]):
-            yield row, wanted
+    for number, names in sorted(shops.pins.items()):
+        shop = shops.names[number]
+        row = rows.get(own_group(shops.class_names[shops.classes[number]], shop))
+        if row is not None:
+            yield row, shop, names
+
+
+def _against(found: Model, row: int, pins: tuple[str, ...]) -> str:
+    """Return why a shop can't be where its source pins it; empty where it can, once those ShopSets take shops."""
+    problem, group = found.problem, found.groups[row]
+    wanted, kind = int(problem.replicas[row]), int(problem.kind[row]) // 2 * 2
+    if len(pins) != wanted:
+        return f"{group.shop_class} asks for {wanted} replicas, and it names {len(pins)}: name {wanted} ShopSets"
+    for name in pins:
+        if name not in found.numbers:
+            return f"the fleet has no ShopSet {name}"
+        if not problem.allowed[kind : kind + 2, found.numbers[name]].any():
+            return f"{name} is not of the tier and configuration of {group.shop_class}"
+    if not apart_at(problem, kind, [found.numbers[name] for name in pins]):
+        return f"{' and '.join(pins)} would fail together, and {group.shop_class} asks for replicas that lie apart"
+    return ""
+
+
+def _pins(found: Model, row: int, pins: tuple[str, ...], legs: Ints) -> Ints | None:
+    """Return the pins as replicas; None where it has them, or where new ones may not come now."""
+    problem, columns = found.problem, [found.numbers[name] for name in pins]
+    present = set(legs[row].tolist()) | set(problem.legs[row].tolist())
+    if any(problem.leaves[each] or not (problem.takes[each] or each in present) for each in columns):
+        return None
+    there = _row(legs, columns)
+    return None if np.array_equal(there, legs[row]) else there
+
+
+def _row(legs: Ints, columns: Sequence[int]) -> Ints:
+    row = np.full(legs.shape[1], -1, np.int32)
+    row[: len(columns)] = columns
+    return row
 
 
 def waits_for(fleet: Fleet, seen: Seen, cluster: str) -> str:
@@ -84,30 +139,42 @@ def waits_for(fleet: Fleet, seen: Seen, cluster: str) -> str:
     return "; ".join(lagging)
 
 
-def _homeward(fleet: Fleet, found: Model, cluster: str, home: Placement, legs: Ints) -> Iterator[tuple[int, Ints]]:
-    """Yield the groups that were on a cluster and are not, with their replicas then."""
-    back = {name for name, each in fleet.shopsets.items() if each.spec.cluster == cluster}
+def _homeward(
+    fleet: Fleet, seen: Seen, found: Model, cluster: str, home: Placement, legs: Ints
+) -> Iterator[tuple[int, Ints]]:
+    """Yield the groups that were on a cluster and are not, with replicas there again; and those that only changed their order."""
     problem = found.problem
+    back = frozenset(
+        found.numbers[name]
+        for name, each in fleet.shopsets.items()
+        if each.spec.cluster == cluster and name not in seen.unusable and not problem.leaves[found.numbers[name]]
+    )
     for row, group in enumerate(found.groups):
         before = home_of(home.groups, group.name)
-        if (
-            before is None
-            or group.pinned
-            or group.dedicated
-            or back.isdisjoint(before.replicas[: problem.replicas[row]])
-        ):
+        # Where a person decided otherwise since, that counts.
+        if before is None or (group.pinned, group.dedicated) != (before.pinned, before.dedicated):
             continue
-        names = before.replicas[: problem.replicas[row]]
-        there = np.full(legs.shape[1], -1, np.int32)
-        there[: len(names)] = [found.numbers.get(name, -1) for name in names]
-        usable = [
-            leg >= 0
-            and problem.allowed[problem.kind[row], leg]
-            and (found.shopsets[leg] in back or problem.takes[leg] or leg in legs[row])
-            for leg in there[: problem.replicas[row]]
-        ]
-        if len(usable) == problem.replicas[row] and all(usable) and not np.array_equal(there, legs[row]):
+        wanted = int(problem.replicas[row])
+        then = [found.numbers.get(name, -1) for name in before.replicas[:wanted]]
+        there = _row(legs, _returned(problem, row, then, legs[row, :wanted].tolist(), back))
+        if not np.array_equal(there, legs[row]):
             yield row, there
+
+
+def _returned(problem: Problem, row: int, then: list[int], now: list[int], back: frozenset[int]) -> list[int]:
+    """Return the replicas of a group with those on a cluster that is back, each in the place of one that stood in for it."""
+    kind = int(problem.kind[row])
+    for place, leg in enumerate(then):
+        if leg not in back or leg in now or not (problem.allowed[kind, leg] or problem.fixed[row]):
+            continue
+        free = [each for each, other in enumerate(now) if other < 0 or other not in then]
+        if not free:
+            continue
+        instead = place if place in free else min(free, key=lambda each: now[each] >= 0)
+        after = [*now[:instead], leg, *now[instead + 1 :]]
+        if apart_at(problem, kind, [each for each in after if each >= 0]):
+            now = after
+    return [leg for leg in (then if set(now) == set(then) else now) if leg >= 0]
 
 
 class _Room:

@@ -1,12 +1,13 @@
 """From where groups are to where they are to be, in steps: new replicas come first, and old ones go when those serve."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement._targets import Targets
-from shopset.core.placement.modelling import Model, wanted_replicas
+from shopset.core.placement.modelling import Model, apart_at, wanted_replicas
 from shopset.core.placement.placements import Group
 from shopset.core.placement.plans import Move, Seen
 
@@ -20,6 +21,8 @@ class Step:
     later: tuple[Move, ...]
     wake_at: datetime | None = None
     """When old replicas may go."""
+    stranded: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Row -> ShopSets that it is to leave and that serve it for want of another."""
 
 
 def next_step(fleet: Fleet, seen: Seen, found: Model, goal: Targets) -> Step:
@@ -31,68 +34,118 @@ def next_step(fleet: Fleet, seen: Seen, found: Model, goal: Targets) -> Step:
     return _Stepper(fleet, seen, found, goal).run()
 
 
-@dataclass
-class _Stepper:
-    fleet: Fleet
-    seen: Seen
-    found: Model
-    goal: Targets
+class _Candidate(NamedTuple):
+    """A change that may wait."""
 
-    def __post_init__(self) -> None:
-        self.waves = self.fleet.platform.spec.placement.waves
+    after: Group
+    move: Move
+    settled: Group | None
+    """The group without its old replicas, where those may go even if the change waits."""
+
+
+class _Stepper:
+    def __init__(self, fleet: Fleet, seen: Seen, found: Model, goal: Targets) -> None:
+        self.fleet, self.seen, self.found, self.goal = fleet, seen, found, goal
+        self.waves = fleet.platform.spec.placement.waves
+        self.due_at = None if seen.head_at is None else seen.head_at + self.waves.pause
+        self.due = self.due_at is None or seen.now >= self.due_at
         self.groups: list[Group] = []
         self.moves: list[Move] = []
         self.later: list[Move] = []
+        self.stranded: dict[int, tuple[str, ...]] = {}
+        self.between = 0
+        """Shops that go on having old replicas."""
+        self.waits = False
 
     def run(self) -> Step:
-        due_at = None if self.seen.head_at is None else self.seen.head_at + self.waves.pause
-        due = due_at is None or self.seen.now >= due_at
-        between, waiting = 0, False
-        waves: list[tuple[Group, Group, Move]] = []
+        orders: list[_Candidate] = []
+        waves: list[_Candidate] = []
         for row, group in enumerate(self.found.groups):
             wanted = wanted_replicas(self.fleet, group)
             base, tail = group.replicas[:wanted], group.replicas[wanted:]
-            weight = int(self.found.problem.weight[row])
-            target = self._target(row, base)
-            if target == base and tail:
-                gone = [name for name in tail if self._is_lost(name)]
-                if (due and not any(name in self.seen.unready for name in base)) or len(gone) == len(tail):
-                    self.groups.append(replace(group, replicas=base))
-                else:
-                    waiting, between = True, between + weight
-            elif target != base:
-                old = base if due else group.replicas
-                leaving = tuple(name for name in old if name not in target and not self._is_lost(name))
-                after = replace(group, replicas=target + leaving)
-                move = Move(group.name, weight, group.replicas, target, self._why(row, base))
-                if self._is_urgent(base, target):
-                    self._take(after, move)
-                elif tail and not due:
-                    waiting, between = True, between + weight
-                    self.later.append(move)
-                else:
-                    waves.append((group, after, move))
-        self._take_wave(waves, between)
-        return Step(tuple(self.groups), tuple(self.moves), tuple(self.later), due_at if waiting and not due else None)
+            target = self._target(row, base, wanted)
+            if target == base:
+                self._drop(row, group, base, tail)
+            else:
+                self._change(row, group, base, tail, target, orders, waves)
+        self._take_orders(orders)
+        self._take_waves(waves)
+        wake_at = self.due_at if self.waits and not self.due else None
+        return Step(tuple(self.groups), tuple(self.moves), tuple(self.later), wake_at, self.stranded)
 
-    def _target(self, row: int, base: tuple[str, ...]) -> tuple[str, ...]:
+    def _drop(self, row: int, group: Group, base: tuple[str, ...], tail: tuple[str, ...]) -> None:
+        """Let old replicas go when the new ones serve, or when nothing is left of the old ones."""
+        if tail and (self._serves(base) or all(map(self._is_gone, tail))):
+            self.groups.append(replace(group, replicas=base))
+        elif tail:
+            self._wait(row)
+
+    def _change(
+        self,
+        row: int,
+        group: Group,
+        base: tuple[str, ...],
+        tail: tuple[str, ...],
+        target: tuple[str, ...],
+        orders: list[_Candidate],
+        waves: list[_Candidate],
+    ) -> None:
+        serves = self._serves(base)
+        old = base if serves else group.replicas
+        leaving = tuple(name for name in old if name not in target and not self._is_gone(name))
+        after = replace(group, replicas=target + leaving)
+        move = Move(group.name, int(self.found.problem.weight[row]), group.replicas, target, self._why(row, base))
+        candidate = _Candidate(after, move, replace(group, replicas=base) if tail and serves else None)
+        if self._is_urgent(base, target):
+            self.between += candidate.move.shops if leaving else 0
+            self._take(after, move)
+            return
+        if tail and not serves:
+            self._wait(row)
+        if set(base) == set(target):
+            orders.append(candidate)
+        elif serves or not tail:
+            waves.append(candidate)
+        elif self.due:
+            # It is between two ShopSets anyway, and what it came to does not serve.
+            self._take(after, move)
+        else:
+            self.later.append(move)
+
+    def _wait(self, row: int) -> None:
+        self.waits, self.between = True, self.between + int(self.found.problem.weight[row])
+
+    def _serves(self, base: tuple[str, ...]) -> bool:
+        """Whether the replicas of a group have been there for a while, and run: nothing else has to serve it."""
+        return self.due and not any(name in self.seen.unready or self._is_gone(name) for name in base)
+
+    def _target(self, row: int, base: tuple[str, ...], wanted: int) -> tuple[str, ...]:
         """Return the replicas that a group is to have; those that serve stay where no other can be had."""
         target = self.found.replicas(self.goal.legs[row])
-        if len(target) < len(base):
-            target += tuple(name for name in base if name not in target and not self._is_lost(name))
-            return target[: len(base)]
+        spare = [name for name in base if name not in target and not self._is_gone(name)]
+        if len(target) < wanted and spare:
+            spare.sort(key=lambda name: not self._is_apart(row, name, target))
+            kept = tuple(spare[: wanted - len(target)])
+            self.stranded[row] = kept
+            # One that is not to serve and may keeps its place: only what must move moves.
+            return base if set(target + kept) == set(base) else target + kept
         return target
 
-    def _is_urgent(self, base: tuple[str, ...], target: tuple[str, ...]) -> bool:
-        """Whether something comes that replaces nothing that still serves, or only the order changes."""
-        arrivals = sum(name not in base for name in target)
-        leaving = sum(name not in target and not self._is_lost(name) for name in base)
-        return arrivals > leaving or arrivals == 0
+    def _is_apart(self, row: int, name: str, others: tuple[str, ...]) -> bool:
+        columns = [self.found.numbers[each] for each in (name, *others)]
+        return apart_at(self.found.problem, int(self.found.problem.kind[row]), columns)
 
-    def _is_lost(self, shopset: str) -> bool:
+    def _is_urgent(self, base: tuple[str, ...], target: tuple[str, ...]) -> bool:
+        """Whether something comes that replaces nothing which still serves."""
+        arrivals = sum(name not in base for name in target)
+        leaving = sum(name not in target and not self._is_gone(name) for name in base)
+        return arrivals > leaving or (arrivals == leaving == 0 and set(base) != set(target))
+
+    def _is_gone(self, shopset: str) -> bool:
+        """Whether a ShopSet serves nobody: its cluster is lost, or the fleet does not have it, so that no edge knows where it is."""
         found = self.fleet.shopsets.get(shopset)
         record = self.seen.clusters.get(found.spec.cluster) if found else None
-        return record is not None and record.state == "Lost"
+        return found is None or (record is not None and record.state == "Lost")
 
     def _why(self, row: int, base: tuple[str, ...]) -> str:
         if row in self.goal.why:
@@ -100,7 +153,10 @@ class _Stepper:
         cause = next(filter(None, (self._cause(row, name) for name in base)), "")
         if cause or not base:
             return cause or "new"
-        arrives = any(name not in base for name in self._target(row, base))
+        target = self.found.replicas(self.goal.legs[row])
+        if any(name not in target for name in base):
+            return "two of its replicas would fail together"
+        arrives = any(name not in base for name in target)
         return "it is to have more replicas" if arrives else "another one serves first, so that any domain may be lost"
 
     def _cause(self, row: int, shopset: str) -> str:
@@ -127,14 +183,25 @@ class _Stepper:
         self.groups.append(after)
         self.moves.append(move)
 
-    def _take_wave(self, waves: list[tuple[Group, Group, Move]], between: int) -> None:
+    def _take_orders(self, orders: list[_Candidate]) -> None:
+        """Let others of the same replicas serve first: with what is urgent, or as rarely as waves, which each of them delays."""
+        for each in orders:
+            if self.due or self.moves:
+                self._take(each.after, each.move)
+            else:
+                self.waits = True
+                self.later.append(each.move)
+
+    def _take_waves(self, waves: list[_Candidate]) -> None:
         budget = int(self.found.problem.weight.sum() * self.waves.share / 100)
-        for _, after, move in waves:
-            if between and between + move.shops > budget:
-                self.later.append(move)
+        for each in waves:
+            if not self.between or self.between + each.move.shops <= budget:
+                self.between += each.move.shops
+                self._take(each.after, each.move)
                 continue
-            between += move.shops
-            self._take(after, move)
+            self.later.append(each.move)
+            if each.settled is not None:
+                self.groups.append(each.settled)
 
 
 def leftovers(found: Mapping[str, Group], shopsets: frozenset[str]) -> Iterator[str]:

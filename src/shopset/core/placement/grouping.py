@@ -4,6 +4,7 @@ A shared group `standard#0110` has the shops of its class whose hash begins with
 A shop that is too large to share has a group of its own, `standard/hoge`.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -80,10 +81,20 @@ def grain(fleet: Fleet, shop_class: str, demand: float) -> float:
     return demand / (fleet.platform.spec.placement.groups_per_shopset * max(serving, 1))
 
 
+def conventional_group(fleet: Fleet, shops: Shops, placement: Placement, shop_class: str, shop: str) -> Group | None:
+    """Return the shared group in which the convention has a shop; None where it is too large, or where there is none."""
+    row = bisect_left(shops.names, shop)
+    if row == len(shops) or shops.names[row] != shop or shop_class not in fleet.shop_classes:
+        return None
+    demand = effective_demand(fleet, shops)[:, 0]
+    limit = grain(fleet, shop_class, float(demand[shops.classes == shops.classes[row]].sum()))
+    return None if demand[row] > limit else placement.groups.get(join(placement.groups, shop_class, shop))
+
+
 def regroup(fleet: Fleet, shops: Shops, placement: Placement) -> Regrouping:
     """Let new shops join, those that are gone leave, and divide groups that have grown. No shop changes its replicas by that.
 
-    Only shops of classes that the fleet has are placed.
+    Shops of classes that the fleet does not have are not placed; where they are placed already, they stay.
     """
     return _Regrouper(fleet, shops, placement).run()
 
@@ -120,6 +131,7 @@ class _Regrouper:
             if is_shared(name):
                 self._divide(name)
         self._merge()
+        self._rejoin()
         present = set(self.shops.names)
         left = tuple(sorted(name for name in self.placement.members if name not in present))
         empty = [name for name in self.placement.groups if name not in self.rows]
@@ -142,9 +154,10 @@ class _Regrouper:
         for row, (shop, number) in enumerate(zip(self.shops.names, self.shops.classes.tolist(), strict=True)):
             group = self.groups.get(members.get(shop, ""))
             to_pin = row in self.shops.pins and (group is None or is_shared(group.name) or not group.pinned)
-            if group is None or group.shop_class != names[number] or to_pin:
-                if known[names[number]]:
-                    joining.append(row)
+            if known[names[number]] and (group is None or group.shop_class != names[number] or to_pin):
+                joining.append(row)
+                continue
+            if group is None:
                 continue
             self.rows[group.name].append(row)
             if placed_hosts.get(shop, ()) != hosts[row]:
@@ -192,6 +205,8 @@ class _Regrouper:
 
     def _divide(self, name: str) -> None:
         group, rows = self.groups[name], self.rows[name]
+        if group.shop_class not in self.grains:
+            return
         size, limit = self.demand[rows].sum(), self.grains[group.shop_class]
         if size <= _TOO_LARGE * limit or len(rows) < 2 or len(name.partition("#")[2]) >= _BITS:
             return
@@ -220,6 +235,7 @@ class _Regrouper:
             if (
                 replace(two, name=name) == one
                 and one.replicas
+                and one.shop_class in self.grains
                 and self.demand[rows].sum() < _TOO_SMALL * self.grains[one.shop_class]
             ):
                 self.merged.append(whole)
@@ -228,6 +244,19 @@ class _Regrouper:
                 self.groups[whole] = replace(one, name=whole)
                 for row in rows:
                     self._put(row, whole)
+
+    def _rejoin(self) -> None:
+        """Let small shops of which nothing is special any more be with the others, where those have the same replicas."""
+        for name in [each for each in self.rows if not is_shared(each)]:
+            group, rows = self.groups[name], self.rows[name]
+            limit = _TOO_SMALL * self.grains.get(group.shop_class, 0.0)
+            if not group.replicas or self.demand[rows].sum() > limit or len(rows) != 1:
+                continue
+            shared = join(self.groups, group.shop_class, self.shops.names[rows[0]])
+            if shared in self.rows and replace(group, name=shared) == self.groups[shared]:
+                self.merged.append(name)
+                del self.groups[name], self.rows[name]
+                self._put(rows[0], shared)
 
 
 def _bits(shop: str) -> str:

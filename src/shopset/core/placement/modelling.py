@@ -89,6 +89,12 @@ def model(
     return Model(problem, shopsets, levels, tuple(found for found, _ in names), groups, classes, assumed)
 
 
+def apart_at(problem: Problem, kind: int, columns: Sequence[int]) -> bool:
+    """Tell whether some different ShopSets share no domain that replicas of a kind may not share."""
+    places = problem.domains[problem.apart[kind]][:, list(columns)]
+    return len(set(columns)) == len(columns) and all(len(set(row)) == len(columns) for row in places.tolist())
+
+
 def wanted_replicas(fleet: Fleet, group: Group) -> int:
     """Return how many replicas a group is to have."""
     return max(fleet.shop_classes[group.shop_class].spec.replicas, group.spread)

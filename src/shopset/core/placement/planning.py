@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement._conditions import conditions
-from shopset.core.placement._targets import targets, waits_for
+from shopset.core.placement._targets import is_back, targets, waits_for
 from shopset.core.placement._waves import Step, leftovers, next_step
 from shopset.core.placement.evaluating import loads, worst, worst_n1
 from shopset.core.placement.formats import BRANCH, difference
@@ -113,15 +113,15 @@ def _records(fleet: Fleet, seen: Seen, step: Step, after: Placement) -> Iterator
             emptied = record.model_copy(update={"state": "Upgrading", "since": seen.now})
             subject = f"cluster {cluster} is empty: {record.reason}"
             yield record_cluster(seen, cluster, emptied, subject, ("no shop has a replica there any more",), SHOPSET)
-        elif record.state == "Returning" and not waits_for(fleet, seen, cluster) and not _is_coming(step, members):
+        elif record.state == "Returning" and not waits_for(fleet, seen, cluster) and not _is_coming(step, cluster):
             subject = f"cluster {cluster} is back"
             yield record_cluster(
                 seen, cluster, None, subject, ("its shops have returned, where they still fit",), SHOPSET
             )
 
 
-def _is_coming(step: Step, members: frozenset[str]) -> bool:
-    return any(not members.isdisjoint(each.arrivals) for each in (*step.moves, *step.later))
+def _is_coming(step: Step, cluster: str) -> bool:
+    return any(each.why == is_back(cluster) for each in (*step.moves, *step.later))
 
 
 def record_cluster(

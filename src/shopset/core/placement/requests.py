@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shopset.api import ShopClass
 from shopset.core.fleets import Fleet
-from shopset.core.placement.grouping import own_group
+from shopset.core.placement._checking import check_dedication, check_replicas, check_spread, decidable, placed
+from shopset.core.placement.grouping import conventional_group, own_group
 from shopset.core.placement.modelling import wanted_replicas
 from shopset.core.placement.placements import Group, PlacedShop, Whereabouts
 from shopset.core.placement.planning import commit_placement, plan_placement, record_cluster, with_record
@@ -13,6 +13,20 @@ from shopset.core.placement.plans import Move, PlacementPlan, Seen
 from shopset.core.release.actions import Identity
 from shopset.core.release.records import ClusterRecord
 from shopset.core.release.refusals import RequestRefusedError
+
+__all__ = [
+    "DrainCluster",
+    "Isolate",
+    "LoseCluster",
+    "PlacementRequest",
+    "Rebalance",
+    "Release",
+    "ReturnCluster",
+    "Serve",
+    "Spread",
+    "placed",
+    "respond_placement",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +123,7 @@ def respond_placement(
         case Release() | Isolate() | Spread():
             return _regard(fleet, seen, request, author)
         case Rebalance():
-            return plan_placement(fleet, seen, request.most, author, request.reason)
+            return _rebalance(fleet, seen, request, author)
 
 
 def _refuse_while_busy(fleet: Fleet, cluster: str, busy: Mapping[str, str]) -> None:
@@ -171,94 +185,72 @@ def _with_record(fleet: Fleet, seen: Seen, record: ClusterRecord, subject: str, 
     return replace(step, actions=(written, *placed))
 
 
+def _rebalance(fleet: Fleet, seen: Seen, request: Rebalance, author: Identity) -> PlacementPlan:
+    if request.most < 1:
+        raise RequestRefusedError(f"{request.most} shops cannot move: say how many may, at least 1")
+    # Nobody remembers the request, so it asks for no more than one wave moves.
+    share = fleet.platform.spec.placement.waves.share
+    wave = max(len(seen.shops) * share // 100, 1)
+    return plan_placement(fleet, seen, min(request.most, wave), author, request.reason)
+
+
 def _known_cluster(fleet: Fleet, cluster: str) -> str:
     if cluster not in fleet.clusters:
         raise RequestRefusedError(f"the fleet has no cluster {cluster!r}: it has {', '.join(fleet.clusters)}")
     return cluster
 
 
-def placed(seen: Seen, shop: str) -> Whereabouts:
-    """Return where a shop is, by its name or one of its hosts. Raises RequestRefusedError."""
-    found = seen.placement.shop(shop)
-    if found is None:
-        owner = seen.placement.owners([shop]).get(shop)
-        found = seen.placement.shop(owner) if owner else None
-    if found is None:
-        raise RequestRefusedError(
-            f"there is no shop {shop!r} in the placement: shopctl shop list shows them; a new one is placed by shopctl apply"
-        )
-    return found
-
-
 def _serve(fleet: Fleet, seen: Seen, request: Serve, author: Identity) -> PlacementPlan:
-    found = placed(seen, request.shop)
+    found = decidable(fleet, seen, request.shop)
     shop_class = fleet.shop_classes[found.group.shop_class]
-    _check_replicas(fleet, seen, shop_class, request.replicas, found.group.spread)
+    check_replicas(fleet, seen, shop_class, request.replicas, found.group)
+    if not request.pinned:
+        check_dedication(fleet, shop_class, request.replicas, found.group)
     verb = "pins" if request.pinned else "moves"
     subject = f"{author.name} {verb} shop {found.shop.name} to {', '.join(request.replicas)}: {request.reason}"
     flags = replace(_own(found), pinned=request.pinned)
     return _change(fleet, seen, found, flags, request.replicas, subject, request.reason, author)
 
 
-def _check_replicas(fleet: Fleet, seen: Seen, shop_class: ShopClass, names: Sequence[str], spread: int) -> None:
-    spec = shop_class.spec
-    wanted = max(spec.replicas, spread)
-    if len(names) != wanted or len(set(names)) != len(names):
-        raise RequestRefusedError(
-            f"{shop_class.name} asks for {wanted} different replicas: name as many ShopSets, the first serves"
-        )
-    for name in names:
-        if name not in fleet.shopsets:
-            raise RequestRefusedError(f"the fleet has no ShopSet {name!r}: shopctl get shopsets shows them")
-        shopset = fleet.shopsets[name].spec
-        if (shopset.tier, shopset.configuration) != (spec.tier, spec.configuration):
-            raise RequestRefusedError(
-                f"{name} is of tier {shopset.tier} with configuration {shopset.configuration}, and {shop_class.name} asks for "
-                f"{spec.tier} with {spec.configuration}"
-            )
-        if shopset.cluster in seen.clusters:
-            raise RequestRefusedError(
-                f"{name} is on cluster {shopset.cluster}, which is {seen.clusters[shopset.cluster].state}"
-            )
-    for level in spec.across:
-        key = fleet.failure_domains[level].spec.topology_key
-        taken: dict[str, str] = {}
-        for name in names:
-            cluster = fleet.clusters[fleet.shopsets[name].spec.cluster]
-            domain = cluster.topology.get(key, f"({cluster.name})")
-            if domain in taken:
-                raise RequestRefusedError(f"{taken[domain]} and {name} are both in {level} {domain}, and fail together")
-            taken[domain] = name
-
-
 def _regard(fleet: Fleet, seen: Seen, request: Release | Isolate | Spread, author: Identity) -> PlacementPlan:
-    found = placed(seen, request.shop)
+    found = decidable(fleet, seen, request.shop)
     group, shop = _own(found), found.shop.name
+    names: tuple[str, ...] | None = None
     match request:
         case Release():
             if not (found.group.pinned or found.group.dedicated or found.group.spread):
-                raise RequestRefusedError(f"shop {shop} is placed by its class {group.shop_class} already")
+                raise RequestRefusedError(
+                    f"shop {shop} is placed by its class {group.shop_class} already: to have it elsewhere, shopctl shop move"
+                )
             after, subject = (
                 replace(group, pinned=False, dedicated=False, spread=0),
                 f"lets {group.shop_class} decide for shop {shop}",
             )
+            names = _conventional(fleet, seen, after, shop)
         case Isolate():
+            if found.group.dedicated:
+                return plan_placement(fleet, seen)
             names = _dedicated(fleet, seen, found.group)
             after, subject = replace(group, pinned=False, dedicated=True), f"isolates shop {shop}"
-            return _change(
-                fleet, seen, found, after, names, f"{author.name} {subject}: {request.reason}", request.reason, author
-            )
         case Spread():
             if request.replicas < 2:
                 raise RequestRefusedError(
                     "a shop is spread over at least 2 ShopSets: shopctl shop release takes it back"
                 )
+            check_spread(fleet, found.group, request.replicas)
             after, subject = (
                 replace(group, spread=request.replicas),
                 f"spreads shop {shop} over {request.replicas} ShopSets",
             )
     subject = f"{author.name} {subject}: {request.reason}"
-    return _change(fleet, seen, found, after, None, subject, request.reason, author)
+    return _change(fleet, seen, found, after, names, subject, request.reason, author)
+
+
+def _conventional(fleet: Fleet, seen: Seen, group: Group, shop: str) -> tuple[str, ...] | None:
+    """Return where the class has the shop; None where that is to be found out."""
+    shared = conventional_group(fleet, seen.shops, seen.placement, group.shop_class, shop)
+    names = shared.replicas[: wanted_replicas(fleet, group)] if shared else ()
+    return names if len(names) == wanted_replicas(fleet, group) else None
 
 
 def _own(found: Whereabouts) -> Group:
@@ -315,4 +307,6 @@ def _change(
     moves = (Move(found.group.name, 1, old, group.replicas[: wanted_replicas(fleet, group)], reason),)
     action = commit_placement(seen, after, subject, (f"{author.name} asked for it: {reason}",), author)
     rest = plan_placement(fleet, replace(seen, placement=after))
-    return replace(rest, actions=(action,) if action else (), moves=moves, later=(*rest.moves, *rest.later))
+    return replace(
+        rest, placement=after, actions=(action,) if action else (), moves=moves, later=(*rest.moves, *rest.later)
+    )
