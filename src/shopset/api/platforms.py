@@ -9,7 +9,7 @@ from shopset.api._objects import Line, Object, Resource, Status, check_exactly_o
 from shopset.api.clusters import Cluster
 from shopset.api.durations import Duration, parse_duration
 from shopset.api.errors import InvalidValueError, quoted
-from shopset.api.gates import Expression
+from shopset.api.gates import Expression, LabelName
 from shopset.api.names import Name, Prefix
 from shopset.api.shops import Demand
 from shopset.api.urls import Endpoint, RepositoryUrl, repository_folder, repository_parent
@@ -188,6 +188,17 @@ class Saturation(Object):
     """How full a ShopSet may be: its capacity is the requests per second at which it is so."""
 
 
+class DemandQuery(Object):
+    """How many requests each shop has, as Prometheus has it."""
+
+    query: Line
+    """One expression for all shops, as in `max_over_time(sum by (shop) (rate(requests_total[5m]))[7d:5m])`."""
+    label: Annotated[
+        LabelName, Field(json_schema_extra={"pattern": "^(_|_?[a-zA-Z][a-zA-Z0-9_]*|_[0-9][a-zA-Z0-9_]*)$"})
+    ] = "shop"
+    """The label whose value is the name of the shop."""
+
+
 class Placement(Object):
     """How shops are placed."""
 
@@ -196,6 +207,8 @@ class Placement(Object):
     """How finely a class's shops are divided: about so many groups for each ShopSet that takes them."""
     demand: Demand = Demand(requests_per_second=1.0, connections=1)
     """What is assumed of a shop whose demand nobody states."""
+    demand_query: DemandQuery | None = None
+    """Where the requests per second of shops are looked up whose demand nobody states."""
     saturation: Saturation | None = None
     """From what the capacity of ShopSets is estimated."""
 

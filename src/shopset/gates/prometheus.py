@@ -64,6 +64,18 @@ class Prometheus:
         times = {"start": _seconds(begin), "end": _seconds(span.end), "step": f"{step.total_seconds():.3f}"}
         return await self._series("query_range", {"query": expression, **times})
 
+    async def values(self, expression: str, at: datetime) -> Sequence[Series]:
+        """Return the value of an expression at one moment, a sample each."""
+        data = await self._data("query", {"query": expression, "time": _seconds(at)})
+        try:
+            if data["resultType"] != "vector":
+                raise NoAnswerError(
+                    f"Prometheus answers with a {line(str(data['resultType']))}, where a value of each series is wanted"
+                )
+            return [_parsed({**each, "values": [each["value"]]}) for each in data["result"]]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise NoAnswerError("Prometheus answers, and not with series") from error
+
     async def check_recorded(self, span: Span) -> None:
         """Check that Prometheus scraped over the whole span. Raises UnknownError with the beginning of the gap."""
         step = self._max_gap / 2

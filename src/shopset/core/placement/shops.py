@@ -1,7 +1,7 @@
 """Shops as the planner has them: columns, because there may be a million; whoever reads a source makes one of these."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -28,3 +28,10 @@ class Shops:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def with_requests(self, found: Mapping[str, float]) -> "Shops":
+        """Return these shops with the requests per second that were measured, of those whose demand nobody stated."""
+        requests = self.demand[:, 0].copy()
+        for row in np.flatnonzero(np.isnan(requests)).tolist():
+            requests[row] = found.get(self.names[row], np.nan)
+        return replace(self, demand=np.column_stack([requests, self.demand[:, 1]]))
