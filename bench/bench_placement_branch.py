@@ -89,6 +89,11 @@ def commit_of(parent: str | None, change: Difference) -> Commit:
     return Commit(BRANCH, parent, "place", change.writes, change.deletes, before=change.before)
 
 
+def processor_seconds() -> float:
+    """Return the CPU time of this process and of each git that it started."""
+    return sum(os.times()[:4])
+
+
 def by_hand(clone: Path, head: str, change: Difference) -> str:
     """Commit with git's plumbing, as a careful script does; return the commit."""
     index = str(clone / "index.tmp")
@@ -122,8 +127,13 @@ def commits(
         by_hand(clone, base, prepared)
 
     prepared = difference(before, change(before, 0))
+    cpu = processor_seconds()
+    ours()
+    cpu = processor_seconds() - cpu
     seconds = alternate({"ours": ours, "peer": peer}, RUNS)
-    print(f"{what}: planned value to commit {shown(seconds['ours'])}; {len(prepared.writes)} files")
+    print(
+        f"{what}: planned value to commit {shown(seconds['ours'])}, {cpu * 1000:.0f} ms of CPU; {len(prepared.writes)} files"
+    )
     print(
         f"    the same content by git's plumbing {shown(seconds['peer'])}; ratio {ratio(seconds['ours'], seconds['peer']):.2f}"
     )

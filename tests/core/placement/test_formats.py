@@ -149,6 +149,17 @@ class TestChanges:
             assert set(theirs) == ({f"{name}.jp"} if owners else set())
             assert set(theirs.values()) <= owners
 
+    def test_placements_are_equal_where_they_say_the_same(self) -> None:
+        hoge, fuga = SHOPS
+        rehosted, regrouped = (
+            PLACEMENT.with_shops([hoge._replace(hosts=())]),
+            PLACEMENT.with_shops([fuga._replace(group="standard#1")]),
+        )
+        assert (rehosted.members, rehosted.groups) == (PLACEMENT.members, PLACEMENT.groups)
+        assert (regrouped.hosts, regrouped.groups) == (PLACEMENT.hosts, PLACEMENT.groups)
+        assert PLACEMENT not in (rehosted, regrouped, PLACEMENT.without_shops(["hoge"]), NOTHING)
+        assert PLACEMENT.members == {"hoge": "standard#1", "fuga": "standard#2"}
+
     def test_groups_are_sorted_and_replaced(self) -> None:
         new, other = Group("large/hoge", "large", ("b-1",)), Group("standard#1", "standard", ("b-1",), pinned=True)
         after = PLACEMENT.with_groups([other, new], without=["standard#2"])

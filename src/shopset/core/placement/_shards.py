@@ -101,6 +101,19 @@ class _Column(Mapping[str, _Value], Generic[_Value]):
             raise KeyError(shop)
         return self._values(shard)[row]
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Column) or type(other) is not type(self):
+            return Mapping.__eq__(self, other)
+        mine, theirs = self.shards, other.shards
+        return mine is theirs or (
+            mine.keys() == theirs.keys() and all(self._has_like(mine[key], theirs[key]) for key in mine)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # as any mapping
+
+    def _has_like(self, one: Shard, other: Shard) -> bool:
+        return one is other or (one.names == other.names and self._values(one) == self._values(other))
+
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(shard.names for shard in self.shards.values())
 
