@@ -8,25 +8,19 @@ from typing import Any
 
 import yaml
 
-from shopset.api import Shop
 from shopset.cli import exits
 from shopset.cli.printing import Output, Printer, complain
 from shopset.cli.settings import Settings
-from shopset.cli.wiring import connect, load_fleet, utc_now
+from shopset.cli.wiring import load_fleet, open_workplace, utc_now
 from shopset.core.capacity.budgets import Budget
 from shopset.core.capacity.estimating import CONFIDENCE, Estimate, NoEstimate, estimate
 from shopset.core.capacity.reporting import UNITS, Amount, Note, Pool, Report, report
 from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
-from shopset.core.placement.claims import settle
 from shopset.core.placement.modelling import Model, model
 from shopset.core.placement.placements import Placement
 from shopset.core.placement.planning import plan_placement
 from shopset.core.placement.shops import RESOURCES
-from shopset.core.placement.tables import from_resources
-from shopset.core.release.plans import Condition
-from shopset.engine.placing import Placer
-from shopset.engine.ports import ShopsReading
 
 
 class NothingToEstimateFromError(ShopsetError):
@@ -49,10 +43,9 @@ class Look:
 
 def look(settings: Settings) -> Look:
     """Read the fleet, its shops and their placement. Raises as open_workplace, DamagedPlacementError, GitError."""
-    fleet, reading = load_fleet(settings)
-    workplace = connect(settings, fleet)
-    found = [each for each in reading.resources if isinstance(each, Shop)]
-    seen, problems = Placer(workplace.engine, _Resources(found)).observe(workplace.engine.observe())
+    workplace = open_workplace(settings)
+    fleet = workplace.fleet
+    seen, problems = workplace.placer.observe(workplace.engine.observe())
     notes = [Note(each.resource, each.message) for each in problems]
     if seen.head is None:
         # ShopSets that do not run yet are taken to run: nothing is placed, so it is a question of what would be.
@@ -66,18 +59,6 @@ def look(settings: Settings) -> Look:
         notes.append(Note("Placement", f"{unplaced:,} shops are not placed yet, and do not count here"))
     made = model(fleet, seen.shops, seen.placement, seen.clusters, seen.unusable)
     return Look(fleet, made, seen.placement, tuple(notes))
-
-
-@dataclass(frozen=True)
-class _Resources:
-    """The shops that are resources."""
-
-    found: Sequence[Shop]
-
-    def read(self, fleet: Fleet, incumbents: Mapping[str, str]) -> ShopsReading:
-        settled = settle([from_resources(self.found)], incumbents, fleet.shop_classes)
-        told = tuple(Condition(each.place, "Accepted", "Invalid", str(each)) for each in settled.problems)
-        return ShopsReading(settled.shops, conditions=told, unread=settled.unread, is_whole=settled.is_whole)
 
 
 def capacity(settings: Settings, tier: str | None, output: Output) -> int:
