@@ -32,7 +32,8 @@ def plan_placement(
     goal = targets(fleet, seen, found, budget)
     step = next_step(fleet, seen, found, goal)
     after = grouped.placement.with_groups(step.groups) if step.groups else grouped.placement
-    actions = [*_place(seen, grouped, step, after, author, reason), *_records(fleet, seen, step, after)]
+    asked = author if reason else _asked_by(seen, step)
+    actions = [*_place(seen, grouped, step, after, asked, reason), *_records(fleet, seen, step, after)]
     return PlacementPlan(
         now=seen.now,
         placement=after,
@@ -44,6 +45,14 @@ def plan_placement(
         conditions=tuple(conditions(fleet, seen, found, goal, step)),
         wake_at=step.wake_at,
     )
+
+
+def _asked_by(seen: Seen, step: Step) -> Identity:
+    """Return who asked for a step: whoever had the one cluster that it is about emptied, declared lost or brought back."""
+    people = {
+        record.by for name, record in seen.clusters.items() for each in step.moves if f"cluster {name} " in each.why
+    }
+    return Identity.parse(people.pop()) if len(people) == 1 else SHOPSET
 
 
 def _utilisation(found: Model, legs: Ints) -> Utilisation:

@@ -103,7 +103,8 @@ class _Judge:
         clusters = self.context.observed.ledger.clusters
         for name in self._members():
             cluster = self._cluster(name)
-            if cluster in clusters:
+            # While a cluster is only being emptied, its ShopSets run as the others do.
+            if cluster in clusters and clusters[cluster].state != "Draining":
                 record = clusters[cluster]
                 yield Absence(
                     name=name, cluster=cluster, reason=f"cluster {cluster} is {record.state}: {record.reason}"
