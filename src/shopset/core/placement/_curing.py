@@ -11,13 +11,13 @@ from shopset.core.placement.problems import Floats, Ints
 _FULL = 1 + 1e-9
 _STEPS = 64
 """So many replicas are moved at most for one ShopSet."""
-_LOOKED_AT = 64
+_LOOKED_AT = 16
 
 
 def cure(balance: Balance, *, after_loss: bool) -> bool:
     """Move replicas off overloaded ShopSets, and return whether none is left.
 
-    What was moved for a ShopSet that stays overloaded moves back. `after_loss`: as many as it takes to bear the loss of any domain.
+    What was moved for a ShopSet that stays overloaded moves back. `after_loss`: it is to bear the loss of any domain, or there is no use.
     """
     incurable = np.zeros(len(balance.base), np.bool_)
     while True:
@@ -30,6 +30,8 @@ def cure(balance: Balance, *, after_loss: bool) -> bool:
         if not _relieve(balance, shopset, after_loss=after_loss):
             incurable[shopset] = True
             _put_back(balance, saved)
+            if after_loss:
+                break
     return not incurable.any()
 
 

@@ -67,7 +67,7 @@ def flip(
     weight = balance.problem.weight
     size = len(balance.base)
     for _ in range(sweeps):
-        if until_safe and balance.is_safe():
+        if not len(groups) or (until_safe and balance.is_safe()):
             break
         change = flip_costs(balance, groups)
         price = np.where(swapped[groups], -weight[groups], weight[groups])
@@ -135,6 +135,8 @@ def reseat(balance: Balance, choice: Choice, budget: int, sweeps: int) -> int:
     quiet = 0
     for _ in range(sweeps):
         groups, positions = choice.slots(balance)
+        if not len(groups):
+            break
         gain = relief(balance, groups, positions)
         some = _worth_a_look(balance, balance.legs[groups, positions], gain, weight[groups] if choice.tied else None)
         groups, positions, gain = groups[some], positions[some], gain[some]

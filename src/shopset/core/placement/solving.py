@@ -28,6 +28,8 @@ def solve(problem: Problem, budget: int = 0) -> Solution:
     legs = np.full(problem.legs.shape, -1, np.int32)
     bound = bound_n1 = 0.0
     for part in parts(problem):
+        if not len(part.shopsets):
+            continue
         small = restricted(problem, part)
         balance = _solve_part(small, budget)
         legs[part.groups] = np.append(part.shopsets, -1)[balance.legs]
