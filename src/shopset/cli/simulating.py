@@ -87,7 +87,7 @@ def _headline(outcome: Outcome) -> str:
         of = f" of class {enumerated(outcome.change.classes)}" if outcome.change.classes else ""
         parts.append(f"demand{of} x{outcome.change.demand:g}")
     what = " with ".join(parts) or "as things are"
-    shops = f"{outcome.shops:,} shop{'' if outcome.shops == 1 else 's'}"
+    shops = _shops(outcome.shops)
     told = f"{outcome.touched:,} of {shops} have a replica there" if outcome.change.lose else f"{shops} are placed"
     return f"{what[0].upper()}{what[1:]}: {told}."
 
@@ -98,7 +98,11 @@ def _who_is_down(outcome: Outcome) -> str:
 
 
 def _roles(outcome: Outcome) -> str:
-    return f"{outcome.role_changes:,} shops change the order of their replicas"
+    return f"{_shops(outcome.role_changes)} get another order of replicas"
+
+
+def _shops(number: int) -> str:
+    return f"{number:,} shop{'' if number == 1 else 's'}"
 
 
 def _worst(outcome: Outcome) -> tuple[str, str]:
@@ -116,10 +120,13 @@ def _load(load: Load) -> str:
 
 
 def _safety(state: State) -> tuple[str, str]:
+    down = (
+        f"{_shops(state.down_after_loss)} would be down if one more domain were lost" if state.down_after_loss else ""
+    )
     if state.worst_after_loss is None:
-        return "-", "no ShopSet states its capacity"
+        return "-", down or "no ShopSet states its capacity"
     said = {True: "yes", False: "no", None: "not proven"}[state.is_safe]
-    return said, f"at worst {_load(state.worst_after_loss)}"
+    return said, down or f"at worst {_load(state.worst_after_loss)}"
 
 
 def _show_tables(printer: Printer, outcome: Outcome) -> None:
@@ -198,6 +205,7 @@ def _state(state: State) -> Mapping[str, Any]:
         "worst": _worst_data(state.worst),
         "worstAfterLoss": _worst_data(state.worst_after_loss),
         "isSafe": state.is_safe,
+        "downAfterLoss": state.down_after_loss,
     }
 
 

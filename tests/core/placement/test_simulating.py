@@ -86,6 +86,7 @@ def test_with_two_clusters_left_of_two_nothing_is_left() -> None:
     outcome = simulate(fleet, found, Change(lose=(("cluster", "a"),)))
     (standard,) = outcome.classes
     assert (standard.down, standard.degraded, standard.unplaced) == (0, 1, 0)
+    assert (outcome.after.is_safe, outcome.after.down_after_loss) == (False, 1)
     (short,) = outcome.shortages
     assert "1 shop would lack a replica in a domain of its own" in short.message
     assert (
@@ -249,6 +250,6 @@ def check_afterwards(
     worst = max(each.after / 4000.0 for each in outcome.requests.values())
     assert outcome.after.worst is not None
     assert outcome.after.worst.share == pytest.approx(worst)
-    assert (outcome.after.is_safe is True) == (
-        not outcome.shortages or all("overload" not in each.message for each in outcome.shortages)
-    )
+    redundant = sum(of == "standard" for of, _, _ in groups.values())
+    assert outcome.after.down_after_loss == (redundant if len(lose) == 2 else 0)
+    assert outcome.after.is_safe is not bool(outcome.after.down_after_loss)

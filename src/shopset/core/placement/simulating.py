@@ -65,7 +65,10 @@ class State:
     """None where no capacity is stated."""
     worst_after_loss: Load | None
     is_safe: bool | None
-    """Whether any one more domain may be lost without overload; None where that is not known."""
+    """Whether any one more domain may be lost without overload, and without a shop that is down though its class asks for
+    replicas apart in such domains; None where that is not known."""
+    down_after_loss: int = 0
+    """The most such shops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,11 +308,18 @@ class _Judge:
     def state(self, legs: Ints, bound: float = 0.0) -> State:
         """Judge some replicas. `bound` is what no placement is below after a loss."""
         found, losses = loads(self.problem, legs), scenarios(self.problem)
+        down = self._down(found, losses)
         worst, after = self._worst(found.rows[:1], losses), self._worst(found.rows, losses)
         if after is None:
-            return State(None, None, None)
+            return State(None, None, False if down else None, down)
         safe = True if after.share <= _FULL else False if bound > _FULL or bound == 0.0 else None
-        return State(worst, after, safe)
+        return State(worst, after, False if down else safe, down)
+
+    def _down(self, found: Loads, losses: Scenarios) -> int:
+        """Return how many shops at most would be down, though their class asks for replicas apart at that level."""
+        problem = self.problem
+        asked = (problem.apart[problem.kind] & (problem.replicas > 1)[:, None])[:, losses.level].T
+        return int(((found.down[1:] & ~found.down[0] & asked) @ problem.weight).max(initial=0))
 
     def shares(self, rows: Floats) -> Floats:
         """Return load over capacity where one is stated, else 0."""
@@ -420,9 +430,13 @@ class _Adviser:
             return f"on {_either([each[0] for each in places])}{then}"
         if places:
             return f"spread over {enumerated(places[0])}{then}"
+        more = next(
+            (count + n for n in range(1, _PLACES) if clusters and self._does(count + n, clusters, free=True)), 0
+        )
+        beside = f", or {more} spread over {enumerated(clusters)}" if more else ""
         outside = enumerated([f"{level} {domain}" for level, domain in change.lose])
         beyond = f", outside {outside}" if outside else ""
-        return f"on a cluster in a domain of its own{' each' if count > 1 else ''}{beyond}{then}"
+        return f"on a cluster in a domain of its own{' each' if count > 1 else ''}{beyond}{beside}{then}"
 
     def _places(self) -> list[str]:
         """Return clusters that take shops, those with the fewest ShopSets of the pool first."""
