@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shopset.cli.scaffolding import Copy
+from shopset.core.placement.requests import LoseCluster, PlacementRequest, ReturnCluster
 from shopset.core.release.actions import ActionKind, AnyAction
 from shopset.core.release.commands import Places, script
 from shopset.core.release.observed import Repository
@@ -66,6 +67,22 @@ class ByHand:
         assert plan.actions, request
         self.do(plan.actions)
 
+    def place(self) -> None:
+        """Make steps of the placement until none is left."""
+        while True:
+            plan, _ = self.world.workplace.placer.plan(self.world.workplace.engine.observe())
+            self.do(plan.actions)
+            if not plan.actions:
+                if plan.wake_at is None:
+                    return
+                self.world.now = plan.wake_at
+
+    def ask_placement(self, request: PlacementRequest) -> None:
+        releases, observed = self.world.plan()
+        plan, _ = self.world.workplace.placer.respond(request, YAMADA, releases, observed)
+        assert plan.actions, request
+        self.do(plan.actions)
+
 
 def trees(repository: Path) -> dict[str, str]:
     lines = git("for-each-ref", "--format=%(refname) %(tree)", folder=repository).splitlines()
@@ -117,6 +134,12 @@ def test_every_kind_of_action_can_be_done_by_hand(world: World) -> None:
     hand.rounds(2)
     world.change([copy for copy in world.copies if copy.name != "c-9"])
     hand.rounds(2)
+    world.place_shops({"hoge": ("hoge.example.com",), "foo": ("foo.example.com", "*.foo.example.com")})
+    hand.place()
+    hand.ask_placement(LoseCluster(cluster="a", reason="fire"))
+    hand.place()
+    hand.ask_placement(ReturnCluster(cluster="a", reason="it is out"))
+    hand.place()
     # Directory clusters look at git by themselves; what Argo CD is asked for is in tests/kubernetes.
     assert hand.seen == set(ActionKind) - {ActionKind.REFRESH, ActionKind.SYNC}
 

@@ -93,6 +93,17 @@ class World:
         """Move a ShopSet to another tier."""
         self.change([replace(copy, tier=tier) if copy.name == name else copy for copy in self.copies])
 
+    def place_shops(self, shops: Mapping[str, Sequence[str]]) -> None:
+        """Add a class of two replicas on different clusters, and shops of it with their hosts."""
+        lead = "apiVersion: shopset.dev/v1alpha1\nkind: {}\nmetadata:\n  name: {}\nspec:\n"
+        spec = "  tier: prod\n  configuration: production\n  replicas: 2\n  across: [cluster]\n"
+        documents = [lead.format("ShopClass", "standard") + spec]
+        for name, hosts in shops.items():
+            listed = ", ".join(f"'{host}'" for host in hosts)
+            documents.append(lead.format("Shop", name) + f"  class: standard\n  hosts: [{listed}]\n")
+        (self.folder / "fleet" / "shops.yaml").write_text("---\n".join(documents))
+        self.workplace = open_workplace(self.settings, lambda: self.now)
+
     def repository(self, name: str) -> Path:
         """Return a bare repository: system, apps or configuration."""
         return self.folder / "git" / f"shopset-{name}.git"
