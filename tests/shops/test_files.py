@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shopset.api import InvalidValueError, Shop, normalise_host
@@ -357,6 +357,7 @@ def taken(table: Table) -> list[tuple[Any, ...]]:
     ]
 
 
+@settings(max_examples=50)
 @given(
     st.lists(shops, max_size=5), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), st.sampled_from(["\n", "\r\n"])
 )
@@ -375,6 +376,7 @@ def test_what_is_written_as_csv_is_read(
     assert taken(table) == expected(rows)
 
 
+@settings(max_examples=50)
 @given(st.lists(shops, max_size=5))
 def test_what_is_written_as_json_lines_is_read(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]

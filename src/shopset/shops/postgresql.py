@@ -218,7 +218,7 @@ def _copy(connection: psycopg.Connection[Any], name: str, columns: Sequence[str]
     statement = sql.SQL("COPY ({}) TO STDOUT (ENCODING 'UTF8')").format(query)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         rows = iter(copy)
-        while block := b"".join(map(bytes, islice(rows, _ROWS))):
+        while block := b"".join(islice(rows, _ROWS)):
             _take(block.decode(), columns, builder)
 
 

@@ -62,7 +62,7 @@ class ShopReader:
     def read(
         self,
         platform: Platform,
-        resources: Iterable[Shop],
+        resources: Iterable[Shop] | Table,
         incumbents: Mapping[str, str],
         known_classes: Collection[str] | None = None,
     ) -> Reading:
@@ -141,7 +141,9 @@ def read_shops(
     return ShopReader(folder, secrets).read(platform, resources, incumbents, known_classes)
 
 
-def _resources(resources: Iterable[Shop], known: _Known | None) -> _Known:
+def _resources(resources: Iterable[Shop] | Table, known: _Known | None) -> _Known:
+    if isinstance(resources, Table):
+        return known if known is not None and known.table is resources else _Known(None, resources, ())
     shops = tuple(resources)
     if known is not None and isinstance(known.fingerprint, tuple) and _are_same(known.fingerprint, shops):
         return known
