@@ -13,6 +13,7 @@ import yaml
 
 from gates.histories import INTERVAL, Recorded, history
 from shopset.cli import exits, main
+from shopset.cli.capacity import rounded_down
 from shopset.cli.scaffolding import Copy
 from support.worlds import ENVIRONMENT, World
 
@@ -282,6 +283,12 @@ class TestEstimating:
         assert rows["c-1"].split()[3] == "-"
         pasted = yaml.safe_load(said.out.split("# a-1\n")[1].split("#")[0])
         assert 0.97 * 1400 < pasted["capacity"]["requestsPerSecond"] <= 1400
+
+    @pytest.mark.parametrize(
+        ("value", "shown"), [(1397.4, 1390.0), (349.99, 349.0), (12.345, 12.3), (0.456, 0.45), (0.004, 0.0), (0.0, 0.0)]
+    )
+    def test_what_is_to_be_written_is_never_more_than_was_found(self, value: float, shown: float) -> None:
+        assert rounded_down(value) == shown
 
     def test_where_nothing_is_to_be_seen_it_says_what_to_write(self, shopctl: Shopctl) -> None:
         said = shopctl("capacity", "--estimate")

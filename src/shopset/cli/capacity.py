@@ -1,5 +1,6 @@
 """shopctl capacity: what the fleet still takes, and what its ShopSets bear by what Prometheus saw."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -239,15 +240,25 @@ def _show_estimates(printer: Printer, rows: Sequence[_Row], output: Output) -> N
         return
     heads = ("SHOPSET", "TIER", "STATED", "ESTIMATED", f"{CONFIDENCE:.0%} BETWEEN", "SEEN UP TO", "SAMPLES", "NOTE")
     printer.table(heads, [_estimate_cells(each) for each in rows])
-    known = [each for each in rows if isinstance(each.found, Estimate) and not each.found.is_far]
+    known = [
+        each
+        for each in rows
+        if isinstance(each.found, Estimate) and not each.found.is_far and rounded_down(each.found.low) > 0
+    ]
     if known:
         printer.line()
-        printer.line("What is certain in each ShopSet's spec (the lower end of the interval):", "bold")
+        printer.line("To write into each ShopSet's spec (the lower end of the interval):", "bold")
         for each in known:
             assert isinstance(each.found, Estimate)  # noqa: S101  # chosen so
-            spec = {"capacity": {"requestsPerSecond": float(f"{each.found.low:.3g}")}}
+            spec = {"capacity": {"requestsPerSecond": rounded_down(each.found.low)}}
             printer.line(f"# {each.shopset}")
             printer.line(yaml.dump(spec, Dumper=yaml.CSafeDumper).rstrip())
+
+
+def rounded_down(value: float) -> float:
+    """Return a positive number with three digits that count, and not more than it was."""
+    place = max(math.floor(math.log10(value)) - 2, -2) if value >= 0.01 else -2
+    return round(math.floor(value / 10.0**place) * 10.0**place, 2)
 
 
 def _estimate_cells(row: _Row) -> tuple[str, ...]:
