@@ -58,7 +58,7 @@ class ClusterSpec(Object):
 class ClusterStatus(Status):
     """What was observed of a Cluster."""
 
-    state: Literal["Reachable", "Lost", "Upgrading"] | None = None
+    state: Literal["Reachable", "Lost", "Draining", "Upgrading", "Returning"] | None = None
     version: str | None = None
     shopsets: int | None = None
 

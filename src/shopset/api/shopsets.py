@@ -43,6 +43,10 @@ class ShopSetStatus(Status):
     sync: Literal["Synced", "OutOfSync", "Unknown"] | None = None
     health: Literal["Healthy", "Progressing", "Degraded", "Suspended", "Missing", "Unknown"] | None = None
     ready: StrictBool | None = None
+    shops: StrictInt | None = None
+    """How many shops it serves, as any of their replicas."""
+    load: str | None = None
+    """How loaded it is, as in `41%` of its capacity."""
 
 
 class ShopSet(Resource):

@@ -61,9 +61,12 @@ def run(
     secrets: Annotated[
         Path | None, typer.Option(help="Folder with a folder for each Secret that spec.monitoring names.")
     ] = None,
+    shops: Annotated[
+        Path | None, typer.Option(help="Folder that the paths of spec.shops.sources are relative to.")
+    ] = None,
     members: Annotated[
         Path | None,
-        typer.Option(help="A kubeconfig with a context for each Cluster, by which Pods are looked into; read anew."),
+        typer.Option(help="A kubeconfig with a context for each Cluster, for Pods, versions and failover; read anew."),
     ] = None,
     webhook_secret: Annotated[
         Path | None, typer.Option(help="File with the secret of git's webhooks; without one none is taken.")
@@ -97,6 +100,7 @@ def run(
             cache=(cache or platformdirs.user_cache_path("shopset") / "controller").absolute(),
             git_credentials=git_credentials.absolute() if git_credentials else None,
             secrets=secrets.absolute() if secrets else None,
+            shops=shops.absolute() if shops else None,
             members=members.absolute() if members else None,
             kustomize=os.environ.get("SHOPSET_KUSTOMIZE") or None,
             poll=poll,

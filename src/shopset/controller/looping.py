@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shopset.api import Platform
 from shopset.controller.metrics import Metrics
@@ -31,6 +31,9 @@ from shopset.kube.instances import ArgoCds
 from shopset.kube.members import Members
 from shopset.kube.pods import MemberPods
 
+if TYPE_CHECKING:
+    from shopset.controller.placing import Placed, Placing
+
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +45,8 @@ class _Workplace:
     argocd: ArgoCd | ArgoCds
     engine: Engine
     members: Members | None
+    placing: "Placing | None" = None
+    """Made when the fleet has a ShopClass."""
 
 
 class Loop:
@@ -136,12 +141,35 @@ class Loop:
         last = self._converge(engine, reading)
         if last is None:
             return self._settings.poll
+        placed = self._place(engine, last)
         self._metrics.rounds.labels("done").inc()
         took = self._clock() - began
         _log.debug("a round took %.3f s", took.total_seconds())
         self._metrics.show(reading.fleet, last.plan, last.observed, took)
-        self._tell(reading.fleet, reading.controls, last)
-        return pause_until(last.plan, self._clock(), timedelta(seconds=self._settings.poll))
+        self._tell(reading.fleet, reading.controls, last, placed)
+        return self._pause(last, placed)
+
+    def _pause(self, last: Round, placed: "Placed | None") -> float:
+        now, poll = self._clock(), timedelta(seconds=self._settings.poll)
+        pause = pause_until(last.plan, now, poll)
+        return pause if placed is None else min(pause, pause_until(placed, now, poll))
+
+    def _place(self, engine: Engine, last: Round) -> "Placed | None":
+        """Place the shops, where the fleet has a class of them. What goes wrong with it does not stop the releases."""
+        workplace = self._workplace
+        if not engine.fleet.shop_classes or workplace is None or not self._may_act():
+            return None
+        if workplace.placing is None:
+            from shopset.controller.placing import Placing  # noqa: PLC0415  # a fleet without shops must not pay for NumPy
+
+            workplace.placing = Placing(engine, self._objects, self._settings, workplace.members)
+        placed = workplace.placing.round(last.observed, Watching(self._sleep, may_act=self._may_act), self._note)
+        if placed.observed is not None:
+            self._last = placed.observed
+        if self._teller.tell_places() or placed.acted:
+            self._woken.set()
+        self._metrics.show_placement(placed.states, placed.plan, placed.moved)
+        return placed
 
     def _converge(self, engine: Engine, reading: Reading) -> Round | None:
         """Do what people ask for, and then act until there is nothing to do now."""
@@ -190,7 +218,7 @@ class Loop:
             self._metrics.actions.labels(failure.action.kind.value, "failed").inc()
             _log.warning("%s: %s", failure.action.what, failure.error)
 
-    def _tell(self, fleet: Fleet, controls: tuple[Control, ...], last: Round) -> None:
+    def _tell(self, fleet: Fleet, controls: tuple[Control, ...], last: Round, placed: "Placed | None" = None) -> None:
         observed = last.observed
         rendered = {name for head in observed.tiers.values() for name in head.overlays}
         needed = frozenset(rendered | observed.applications.keys())
@@ -198,7 +226,13 @@ class Loop:
         unseen = observed.deliveries.keys() - {each.cluster for each in observed.applications.values()}
         self._teller.finalize(frozenset(fleet.shopsets), needed, frozenset(unseen))
         failed = [_of_failure(each) for each in last.outcome.failures]
-        self._teller.tell(statuses(fleet, last.plan, observed, failed))
+        if placed is None:
+            self._teller.tell(statuses(fleet, last.plan, observed, failed))
+        else:
+            # The placement may have changed what the ledger says of clusters.
+            latest = placed.observed or observed
+            problems = (*failed, *placed.conditions)
+            self._teller.tell(statuses(fleet, last.plan, latest, problems, placed.told, placed.versions))
         self._teller.tell(self._of_controls(controls, observed))
 
     def _of_controls(

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shopset.core.fleets import Fleet
 from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Phase, Plan
+
+if TYPE_CHECKING:
+    from shopset.core.placement.plans import PlacementPlan
 
 
 class Metrics:
@@ -41,6 +44,27 @@ class Metrics:
             "shopset_conditions", "Conditions that a person should know.", ["severity"], registry=self.registry
         )
 
+        self._shops = Gauge("shopset_shops", "Shops of the placement.", ["state"], registry=self.registry)
+        self._moves = Counter(
+            "shopset_moves_total", "Shops that got other replicas.", ["cause"], registry=self.registry
+        )
+        self._utilisation = Gauge(
+            "shopset_worst_utilisation",
+            "Load of the worst ShopSet as a share of its capacity, as it is and after the worst loss of a domain.",
+            ["when"],
+            registry=self.registry,
+        )
+
+    def show_placement(self, states: Mapping[str, int], made: "PlacementPlan | None", moved: Mapping[str, int]) -> None:
+        """Show how the placement stands. `moved` is why shops moved -> how many."""
+        for state, number in states.items():
+            self._shops.labels(state).set(number)
+        for why, number in moved.items():
+            self._moves.labels(_cause(why)).inc(number)
+        if made is not None:
+            self._utilisation.labels("now").set(made.before.normal)
+            self._utilisation.labels("after a loss").set(made.before.after_loss)
+
     def show(self, fleet: Fleet, plan: Plan, observed: Observed, took: timedelta) -> None:
         """Show what a round saw."""
         self.duration.observe(took.total_seconds())
@@ -60,3 +84,11 @@ class Metrics:
         }
         for severity, number in counts.items():
             self._problems.labels(severity).set(number)
+
+
+def _cause(why: str) -> str:
+    """Return one of few words: a label must not be made of what people write."""
+    for word in ("lost", "emptied", "back", "rebalance", "pins", "new"):
+        if word in why:
+            return word
+    return "other"

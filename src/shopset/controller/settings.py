@@ -21,6 +21,8 @@ class Settings:
     """A folder with the files `username` and `password`."""
     secrets: Path | None = None
     """A folder with a folder for each Secret that a Platform names."""
+    shops: Path | None = None
+    """The folder that paths of `shops.sources` are relative to."""
     members: Path | None = None
     """A kubeconfig with a context for each Cluster, which allows to list Pods."""
     kustomize: str | None = None

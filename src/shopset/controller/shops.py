@@ -1,18 +1,21 @@
-"""The Shops, of which only what rules need is kept: there may be 50,000, and they are no part of the fleet."""
+"""The Shops, of which only what rules and the placement need is kept: there may be 50,000, and they are no part of the fleet."""
 
 from bisect import bisect_left, insort
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from sys import intern
 from threading import Lock
 
 from shopset.api import Shop, ShopClass, ShopSet
+from shopset.api.shops import Demand
 from shopset.controller.statuses import shop_status
 from shopset.core.fleets import Problem, host_is_taken
+from shopset.core.placement.placements import Placement
 from shopset.kube.clients import Manifest
 from shopset.kube.fleets import parse
 from shopset.kube.stores import version_of
 
+_NONE: tuple[str, ...] = ()
 _Claim = tuple[str, str]
 """When a Shop was created, and its name: of several Shops with one host, the least has it."""
 
@@ -24,10 +27,35 @@ class _Known:
     hosts: tuple[str, ...]
     needs: tuple[str, ...]
     """What it refers to, as in `ShopClass/small`."""
+    demand: Demand | None
     flaw: Problem | None
     """Why it cannot be read."""
     told: str | None
     """What its condition says is wrong; None where that was said of what it was before."""
+    replicas: tuple[str, ...]
+    """Where its status says that it is."""
+
+    def says_as(self, other: "_Known | None") -> bool:
+        """Whether the placement takes both for the same."""
+        return other is not None and (self.claim, self.hosts, self.needs, self.demand, self.flaw) == (
+            other.claim,
+            other.hosts,
+            other.needs,
+            other.demand,
+            other.flaw,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the placement is to know of a Shop."""
+
+    name: str
+    created: str
+    shop_class: str
+    hosts: tuple[str, ...]
+    pins: tuple[str, ...]
+    demand: Demand | None
 
 
 class Shops:
@@ -39,6 +67,11 @@ class Shops:
         self._claims: dict[str, list[_Claim]] = {}
         """Host -> who would have it, the owner first."""
         self._untold: set[str] = set()
+        self._placement: Placement | None = None
+        self._astray: set[str] = set()
+        """Shops whose status says that they are elsewhere than they are."""
+        self.edition = 0
+        """Another one whenever a Shop came, went, or asks for something else."""
         self.is_complete = False
         """Whether all were listed once."""
 
@@ -64,6 +97,31 @@ class Shops:
                 self._replace(name, None)
             self.is_complete = True
             return bool(self._untold)
+
+    def wanted(self) -> tuple[int, list[Wanted], frozenset[str]]:
+        """Return the edition, what the placement is to know of each Shop, by name, and those that cannot be read."""
+        with self._lock:
+            found = sorted(self._found.items())
+            unread = frozenset(name for name, known in found if known.flaw is not None)
+            return self.edition, list(_wanted(found)), unread
+
+    def has(self, name: str) -> bool:
+        """Return whether there is such a Shop."""
+        with self._lock:
+            return name in self._found
+
+    def place(self, placement: Placement) -> bool:
+        """Take note of where Shops are. Returns whether something is to be told."""
+        with self._lock:
+            if placement is not self._placement:
+                self._placement = placement
+                self._astray = {name for name, known in self._found.items() if self._is_astray(name, known)}
+            return bool(self._astray)
+
+    def astray(self, most: int) -> dict[str, tuple[str, ...]]:
+        """Return Shops whose status does not say where they are, `most` at most, sorted, and where that is."""
+        with self._lock:
+            return {name: self._replicas(name) for name in sorted(self._astray)[:most]}
 
     def untold(self, most: int) -> list[str]:
         """Return Shops whose condition does not say what it should: `most` at most, sorted.
@@ -92,6 +150,12 @@ class Shops:
         before = self._found.pop(name, None)
         if after is not None:
             self._found[name] = after
+        if before is not after and (after is None or not after.says_as(before)):
+            self.edition += 1
+        if after is not None and self._is_astray(name, after):
+            self._astray.add(name)
+        else:
+            self._astray.discard(name)
         changed = {host for known in (before, after) if known is not None for host in known.hosts}
         owners = {host: self._owner(host) for host in changed}
         if before is not None:
@@ -108,6 +172,13 @@ class Shops:
             if not self._claims[host]:
                 del self._claims[host]
         return self._review(affected)
+
+    def _is_astray(self, name: str, known: _Known) -> bool:
+        return self._placement is not None and known.replicas != self._replicas(name)
+
+    def _replicas(self, name: str) -> tuple[str, ...]:
+        found = None if self._placement is None else self._placement.shop(name)
+        return _NONE if found is None else found.group.replicas
 
     def _review(self, names: Set[str]) -> bool:
         untold = {name for name in names if name in self._found and self._found[name].told != self._message(name)}
@@ -135,11 +206,20 @@ class Shops:
 def _read(manifest: Manifest) -> _Known:
     metadata, version = manifest["metadata"], version_of(manifest)
     claim = (str(metadata["creationTimestamp"]), str(metadata["name"]))
-    found = parse(manifest)
+    found, replicas = parse(manifest), tuple(map(intern, (manifest.get("status") or {}).get("replicas") or _NONE))
     if not isinstance(found, Shop):
-        return _Known(version, claim, (), (), found if isinstance(found, Problem) else None, _told(manifest))
+        flaw = found if isinstance(found, Problem) else None
+        return _Known(version, claim, (), (), None, flaw, _told(manifest), replicas)
     needs = [f"{ShopClass.__name__}/{found.spec.class_}", *(f"{ShopSet.__name__}/{name}" for name in found.spec.pins)]
-    return _Known(version, claim, found.spec.hosts, tuple(map(intern, needs)), None, _told(manifest))
+    told, interned = _told(manifest), tuple(map(intern, needs))
+    return _Known(version, claim, found.spec.hosts, interned, found.spec.demand, None, told, replicas)
+
+
+def _wanted(found: list[tuple[str, _Known]]) -> Iterator[Wanted]:
+    for name, known in found:
+        if known.flaw is None and known.needs:
+            shop_class, *pins = (each.partition("/")[2] for each in known.needs)
+            yield Wanted(name, known.claim[0], shop_class, known.hosts, tuple(pins), known.demand)
 
 
 def _told(manifest: Manifest) -> str | None:

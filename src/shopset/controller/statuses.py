@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from shopset.api import Cluster, Configuration, Platform, Resource, ShopSet, Tier
+from shopset.api import Cluster, Configuration, Platform, Resource, ShopClass, ShopSet, Tier
 from shopset.core.fleets import Fleet, Problem
 from shopset.core.release.controls import Control, is_recorded
 from shopset.core.release.observed import Observed
@@ -15,24 +15,37 @@ _Truth = Literal["True", "False", "Unknown"]
 
 
 def statuses(
-    fleet: Fleet, plan: Plan, observed: Observed, problems: Sequence[Condition] = ()
+    fleet: Fleet,
+    plan: Plan,
+    observed: Observed,
+    problems: Sequence[Condition] = (),
+    serving: Mapping[str, Mapping[str, Any]] | None = None,
+    versions: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, Status]]:
-    """Yield each object of a fleet, as in `Tier/dev`, with its status. `problems` are those of acting on the plan."""
+    """Yield each object of a fleet, as in `Tier/dev`, with its status.
+
+    `problems` are those of acting on the plan, and what the placement says; `serving` is what a ShopSet's status says of its
+    shops; `versions` are the clusters' where they are known.
+    """
     told: dict[str, list[Condition]] = defaultdict(list)
     for condition in (*problems, *plan.conditions):
         told[condition.resource].append(condition)
-    view = _View(fleet, plan, observed, told)
+    view = _View(fleet, plan, observed, told, serving or {}, versions or {})
     yield fleet.platform.reference, view.platform(fleet.platform)
     for tier in fleet.tiers:
         yield tier.reference, view.tier(tier, plan.outlooks[tier.name])
     for shopset in fleet.shopsets.values():
         yield shopset.reference, view.shopset(shopset)
+    for name in observed.serving:
+        yield f"{ShopSet.__name__}/{name}", view.going(name)
     for cluster in fleet.clusters.values():
         yield cluster.reference, view.cluster(cluster)
     for configuration in fleet.configurations.values():
         yield configuration.reference, view.configuration(configuration)
-    for other in (*fleet.failure_domains.values(), *fleet.shop_classes.values()):
-        yield other.reference, {"conditions": [_ACCEPTED]}
+    for domain in fleet.failure_domains.values():
+        yield domain.reference, {"conditions": [_ACCEPTED]}
+    for shop_class in fleet.shop_classes.values():
+        yield shop_class.reference, view.shop_class(shop_class)
 
 
 def refused(resources: Iterable[Resource], problems: Iterable[Problem]) -> Iterator[tuple[str, Status]]:
@@ -69,10 +82,20 @@ def control_status(control: Control, observed: Observed, refusal: str) -> Status
 
 
 class _View:
-    def __init__(self, fleet: Fleet, plan: Plan, observed: Observed, told: Mapping[str, list[Condition]]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        plan: Plan,
+        observed: Observed,
+        told: Mapping[str, list[Condition]],
+        serving: Mapping[str, Mapping[str, Any]],
+        versions: Mapping[str, str],
+    ) -> None:
         self._plan = plan
         self._observed = observed
         self._told = told
+        self._serving = serving
+        self._versions = versions
         self._on_cluster = Counter(each.spec.cluster for each in fleet.shopsets.values())
         self._of_configuration = Counter(each.spec.configuration for each in fleet.shopsets.values())
 
@@ -109,7 +132,8 @@ class _View:
         if found is None:
             waits = f"it has no Application yet; its tier {shopset.spec.tier} is {self._phase(shopset)}"
             ready = _condition("Ready", "False", "NotDelivered", waits)
-            return {"ready": False, "conditions": [_ACCEPTED, *self._others(shopset, ready)]}
+            serving = self._serving.get(shopset.name, {})
+            return {"ready": False, **serving, "conditions": [_ACCEPTED, *self._others(shopset, ready)]}
         ready = _condition("Ready", "True", "AsExpected", "it runs what its tier has pinned")
         if found.health != "Healthy":
             ready = _condition("Ready", "False", found.health, found.message or f"Argo CD says {found.health}")
@@ -122,15 +146,30 @@ class _View:
             "sync": found.sync,
             "health": found.health,
             "ready": ready["status"] == "True",
+            **self._serving.get(shopset.name, {}),
             "conditions": [_ACCEPTED, *self._others(shopset, ready)],
         }
+
+    def going(self, name: str) -> Status:
+        """Return the status of a ShopSet that is being deleted, and still serves shops."""
+        found = self._observed.applications.get(name)
+        revision = self._observed.ledger.running(found.gitlinks) if found else None
+        seen = {"sync": found.sync, "health": found.health} if found else {}
+        serving = {"shops": self._observed.serving[name]}
+        conditions = [_ACCEPTED, *self._reported(f"{ShopSet.__name__}/{name}").values()]
+        return {"revision": revision.short if revision else "", **seen, **serving, "conditions": conditions}
+
+    def shop_class(self, shop_class: ShopClass) -> Status:
+        return {"conditions": [_ACCEPTED, *self._others(shop_class)]}
 
     def cluster(self, cluster: Cluster) -> Status:
         record = self._observed.ledger.clusters.get(cluster.name)
         state = record.state if record else "Reachable"
         number = self._on_cluster[cluster.name]
         usual = _condition("Observed", "True", "AsExpected", "its Applications are seen")
-        return {"state": state, "shopsets": number, "conditions": [_ACCEPTED, *self._others(cluster, usual)]}
+        version = {"version": self._versions[cluster.name]} if cluster.name in self._versions else {}
+        told = [_ACCEPTED, *self._others(cluster, usual)]
+        return {"state": state, **version, "shopsets": number, "conditions": told}
 
     def configuration(self, configuration: Configuration) -> Status:
         return {"shopsets": self._of_configuration[configuration.name], "conditions": [_ACCEPTED]}
@@ -140,15 +179,19 @@ class _View:
 
     def _others(self, resource: Resource, *usual: Status) -> list[Status]:
         """Return the usual conditions, less those of which the plan says something else, and what it says."""
+        kept = {each["type"]: each for each in usual}
+        return [*({**kept, **self._reported(resource.reference)}).values()]
+
+    def _reported(self, reference: str) -> dict[str, Status]:
+        """Return what the plans say of an object: type -> condition."""
         found: dict[str, Status] = {}
-        for each in self._told.get(resource.reference, ()):
+        for each in self._told.get(reference, ()):
             if each.type in found:
                 found[each.type]["message"] += f"; {each.message}"
             else:
                 status: _Truth = "Unknown" if each.type == "Verified" and each.reason == "Blocked" else "False"
                 found[each.type] = _condition(each.type, status, each.reason, each.message)
-        kept = {each["type"]: each for each in usual}
-        return [*({**kept, **found}).values()]
+        return found
 
 
 def _condition(kind: str, status: _Truth, reason: str, message: str) -> Status:

@@ -24,6 +24,8 @@ _QUIET: Final = frozenset({ActionKind.REFRESH})
 """Actions that nobody needs to hear of."""
 _BETWEEN_ROUNDS: Final = 100
 """Shops that are told of between two rounds."""
+_PLACES_BETWEEN_ROUNDS: Final = 500
+"""Shops of which it is told where they are between two rounds."""
 
 
 class Teller:
@@ -70,11 +72,35 @@ class Teller:
             live = get(self._objects.client, Shop.__name__, name, self._objects.namespace)
         except NotFoundError:
             return
-        wanted = shop_status(self._objects.shops.problem(name))
+        there = (live.get("status") or {}).get("replicas")
+        wanted = shop_status(self._objects.shops.problem(name)) | ({"replicas": there} if there else {})
         patch = changes(live, wanted, self._clock()) if wanted["conditions"] else without_conditions(live)
         if patch is not None:
             self._objects.shops.put(self._write(live, patch))
             self._tell_transitions(live, wanted)
+
+    def tell_places(self) -> bool:
+        """Write where Shops are, a part of those of which it is not known. Returns whether there are more."""
+        found = self._objects.shops.astray(_PLACES_BETWEEN_ROUNDS)
+        written: list[bool] = []
+
+        def tell(name: str, replicas: tuple[str, ...]) -> None:
+            written.append(self._tell_place(name, replicas))
+
+        _side_by_side(tell, list(found.items()))
+        return len(found) == _PLACES_BETWEEN_ROUNDS and all(written)
+
+    def _tell_place(self, name: str, replicas: tuple[str, ...]) -> bool:
+        live = {"kind": Shop.__name__, "metadata": {"name": name, "namespace": self._objects.namespace}}
+        try:
+            self._objects.shops.put(self._write(live, {"replicas": list(replicas) or None}))
+        except NotFoundError:
+            # It is gone, and the watch tells so.
+            return True
+        except KubeError as error:
+            _log.warning("%s", error)
+            return False
+        return True
 
     def _write(self, live: Manifest, patch: Mapping[str, Any]) -> Manifest:
         written = write_status(self._objects.client, live, patch)

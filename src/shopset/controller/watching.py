@@ -5,7 +5,8 @@ Shops: kopf keeps a task and a memory for each object, which is much for 50,000.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Never
 
@@ -15,8 +16,9 @@ from lightkube import AsyncClient, Client
 
 from shopset.api import API_GROUP, Shop
 from shopset.controller.objects import Objects
+from shopset.controller.shops import Shops
 from shopset.kube.applications import SELECTOR
-from shopset.kube.clients import APPLICATION, PLURALS, RESOURCES
+from shopset.kube.clients import APPLICATION, PLURALS, RESOURCES, Manifest
 from shopset.kube.fleets import FLEET_KINDS
 from shopset.kube.following import Collection, Follower, Sink
 from shopset.kube.stores import Store
@@ -71,8 +73,10 @@ async def watch(objects: Objects, wake: Callable[[str], None], ready: asyncio.Ev
 
 async def watch_shops(objects: Objects, wake: Callable[[str], None]) -> Never:
     """Watch the Shops until cancelled."""
-    news = partial(wake, "something is wrong with a Shop, or no longer")
-    await _follow(objects.client, Collection(RESOURCES[Shop.__name__], objects.namespace), objects.shops, news)
+    news = partial(wake, "a Shop")
+    await _follow(
+        objects.client, Collection(RESOURCES[Shop.__name__], objects.namespace), _Placeable(objects.shops), news
+    )
 
 
 async def watch_members(objects: Objects, wake: Callable[[str], None]) -> Never:
@@ -103,6 +107,30 @@ async def _follow(client: Client, of: Collection, sink: Sink, news: Callable[[],
         await Follower(same, of, sink, news).run()
     finally:
         await same.close()
+
+
+@dataclass(frozen=True)
+class _Placeable:
+    """Takes note of Shops; besides what is to be told of one, it is news that one is to be placed."""
+
+    shops: Shops
+
+    def put(self, manifest: Manifest) -> bool:
+        """Take note of a Shop as it is now."""
+        return self._is_news(lambda: self.shops.put(manifest))
+
+    def remove(self, manifest: Manifest) -> bool:
+        """Take note that a Shop is gone."""
+        return self._is_news(lambda: self.shops.remove(manifest))
+
+    def retain(self, names: Set[str]) -> bool:
+        """Take note that there are no other Shops than these; now they may be placed."""
+        complete = self.shops.is_complete
+        return self._is_news(lambda: self.shops.retain(names)) or not complete
+
+    def _is_news(self, take: Callable[[], bool]) -> bool:
+        edition = self.shops.edition
+        return take() or self.shops.edition != edition
 
 
 def _taking(store: Store, wake: Callable[[str], None], namespace: str) -> Callable[..., Any]:

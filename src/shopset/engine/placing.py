@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from operator import is_not
 
 from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
@@ -17,7 +18,7 @@ from shopset.core.release.ledgers import BRANCH as LEDGER
 from shopset.core.release.observed import Observed, Repository
 from shopset.core.release.plans import Condition, Phase, Plan
 from shopset.engine.engines import Engine, Outcome
-from shopset.engine.ports import ShopReader
+from shopset.engine.ports import ShopReader, ShopsReading
 from shopset.engine.rounds import MOST_ROUNDS, Watching, pause_after_race
 
 
@@ -44,8 +45,10 @@ class Placer:
     versions: Callable[[Fleet], Mapping[str, str]] = lambda _: {}
     """Reads the Kubernetes version of each cluster that can be reached."""
     _incumbents: tuple[Placement, Mapping[str, str]] = field(default_factory=lambda: (Placement(), {}))
-    _known: Shops | None = None
-    """The shops that the last round had."""
+    _staying: tuple[tuple[object, ...], Shops] | None = None
+    """What the shops of the last round were made of, and they themselves."""
+    _last: tuple[Fleet, Seen, PlacementPlan] | None = None
+    """The last plan, and what it was made from."""
     _homes: dict[str, Placement] = field(default_factory=dict)
     """Commit -> the placement there, of those that clusters return to."""
 
@@ -60,15 +63,11 @@ class Placer:
         head = branches.get(BRANCH)
         placement = self._read(head)
         reading = self.shops.read(fleet, self._hosts(placement))
-        # A source that is away must not empty the placement.
-        self._known = with_staying(
-            reading.shops, placement, reading.unread, is_whole=reading.is_whole, known=self._known
-        )
         homes = {name: each.home for name, each in observed.ledger.clusters.items() if each.home}
         self._homes = {commit: self._homes.get(commit) or self._read(commit) for commit in set(homes.values())}
         seen = Seen(
             now=observed.now,
-            shops=self._known,
+            shops=self._with_staying(reading, placement),
             placement=placement,
             head=head,
             head_at=git.committed_at(head) if head else None,
@@ -82,10 +81,12 @@ class Placer:
         return seen, reading.conditions
 
     def plan(self, observed: Observed) -> tuple[PlacementPlan, Seen]:
-        """Observe and plan the next step. Raises as observe."""
+        """Observe and plan the next step; where nothing has changed, nothing is planned anew. Raises as observe."""
         seen, problems = self.observe(observed)
-        made = plan_placement(self.engine.fleet, seen)
-        return _with(made, problems), seen
+        fleet = self.engine.fleet
+        if self._last is None or not _is_idle(self._last, fleet, seen):
+            self._last = (fleet, seen, plan_placement(fleet, seen))
+        return _with(replace(self._last[2], now=seen.now), problems), seen
 
     def respond(
         self, request: PlacementRequest, author: Identity, made: Plan, observed: Observed
@@ -93,6 +94,18 @@ class Placer:
         """Observe and plan what meets a request. `made` is the plan of the releases. Raises RequestRefusedError, and as observe."""
         seen, problems = self.observe(observed)
         return _with(respond_placement(self.engine.fleet, seen, request, author, busy(made)), problems), seen
+
+    def _with_staying(self, reading: ShopsReading, placement: Placement) -> Shops:
+        """Return the shops that are to be placed: a source that is away must not empty the placement."""
+        if reading.is_whole and not reading.unread:
+            self._staying = None
+            return reading.shops
+        given = (reading.shops, placement, reading.unread, reading.is_whole)
+        if self._staying is None or any(map(is_not, self._staying[0], given)):
+            known = self._last[1].shops if self._last else None
+            shops = with_staying(reading.shops, placement, reading.unread, is_whole=reading.is_whole, known=known)
+            self._staying = given, shops
+        return self._staying[1]
 
     def _read(self, commit: str | None) -> Placement:
         if commit is None:
@@ -115,24 +128,47 @@ class PlacementRound:
 
     plan: PlacementPlan
     outcome: Outcome
+    observed: Observed
+    seen: Seen
 
 
-def place(placer: Placer, watching: Watching) -> Iterator[PlacementRound]:
+def place(placer: Placer, watching: Watching, observed: Observed | None = None) -> Iterator[PlacementRound]:
     """Yield steps until one has nothing to do now or got nothing done.
 
-    What waits for time or for a cluster is left: `plan.wake_at` and `plan.later` say so. Raises TooManyRacesError, and as
-    Placer.observe.
+    `observed` is what was seen just now, where something was. What waits for time or for a cluster is left: `plan.wake_at`
+    and `plan.later` say so. Raises TooManyRacesError, and as Placer.observe.
     """
     races = 0
     for _ in range(MOST_ROUNDS):
         if not placer.engine.fleet.shop_classes:
             return
-        made, _ = placer.plan(placer.engine.observe())
+        observed = observed or placer.engine.observe()
+        made, seen = placer.plan(observed)
         outcome = placer.engine.act(made.actions, watching.started, watching.may_act)
-        yield PlacementRound(made, outcome)
+        yield PlacementRound(made, outcome, observed, seen)
+        observed = None
         if not watching.may_act() or not (outcome.done or outcome.lost_race):
             return
         races = pause_after_race(races, outcome.lost_race, watching) if outcome.lost_race else 0
+
+
+def _is_idle(last: tuple[Fleet, Seen, PlacementPlan], fleet: Fleet, seen: Seen) -> bool:
+    """Whether a plan without actions is still the plan: it was made from the same, and no time that it waits for has come."""
+    before, made = last[1:]
+    if made.actions or (made.wake_at is not None and seen.now >= made.wake_at):
+        return False
+    if before.shops is not seen.shops or before.placement is not seen.placement:
+        return False
+    same = replace(before, now=seen.now, shops=seen.shops, placement=seen.placement, homes={}, head_at=seen.head_at)
+    # Homes are commits of records, which are compared; of columns nobody can say whether they are equal.
+    return _without_columns(same) == _without_columns(replace(seen, homes={})) and last[0] == fleet
+
+
+def _without_columns(seen: Seen) -> Seen:
+    return replace(seen, shops=_NO_SHOPS, placement=_NO_PLACEMENT)
+
+
+_NO_SHOPS, _NO_PLACEMENT = Shops(), Placement()
 
 
 def _check_seen(observed: Observed) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from shopset.core.errors import ShopsetError
 from shopset.core.release.actions import AnyAction
@@ -64,7 +64,15 @@ def converge(engine: Engine, watching: Watching) -> Iterator[Round]:
             return
 
 
-def pause_until(made: Plan, now: datetime, poll: timedelta, wake_at: datetime | None = None) -> float:
+class Waiting(Protocol):
+    """What waits for a moment: a plan."""
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """The next moment at which time alone changes something."""
+
+
+def pause_until(made: Waiting, now: datetime, poll: timedelta, wake_at: datetime | None = None) -> float:
     """Return for how many seconds a loop may sleep: until time changes the plan (or `wake_at`), at most one poll interval."""
     moments = [moment for moment in (made.wake_at, wake_at) if moment is not None]
     return min([poll, *(max(moment - now, timedelta(milliseconds=10)) for moment in moments)]) / timedelta(seconds=1)

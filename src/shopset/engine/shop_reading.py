@@ -5,16 +5,21 @@ from pathlib import Path
 
 from shopset.api import Shop
 from shopset.core.fleets import Fleet
-from shopset.core.placement.tables import ShopProblem
+from shopset.core.placement.tables import ShopProblem, Table
 from shopset.core.release.plans import Condition
 from shopset.engine.ports import ShopsReading
 from shopset.shops.reading import ShopReader
 
 
 class Sources:
-    """Shop resources, files and tables. `resources` returns the Shop resources that there are now."""
+    """Shop resources, files and tables.
 
-    def __init__(self, folder: Path, secrets: Callable[[str], Path], resources: Callable[[], Iterable[Shop]]) -> None:
+    `resources` returns the Shop resources that there are now; as a table, the same one as long as nothing changed.
+    """
+
+    def __init__(
+        self, folder: Path, secrets: Callable[[str], Path], resources: Callable[[], Iterable[Shop] | Table]
+    ) -> None:
         self._reader = ShopReader(folder, secrets)
         self._resources = resources
 

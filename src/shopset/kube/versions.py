@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import httpx2
+from lightkube import Client
 from lightkube.config import client_adapter
 
 from shopset.kube.clients import KubeError, asking
@@ -28,8 +29,15 @@ class Versions:
 def read_versions(members: Members, clusters: Iterable[str], timeout: float) -> Versions:
     """Ask the API servers of some clusters, side by side. `timeout` is in seconds, of one call. Never raises."""
     names = list(clusters)
+
+    def ask(cluster: str) -> str | KubeError:
+        try:
+            return read_version(members.client(cluster), timeout)
+        except KubeError as error:
+            return error
+
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(lambda cluster: _version(members, cluster, timeout), names))
+        answers = list(pool.map(ask, names))
     told = dict(zip(names, answers, strict=True))
     return Versions(
         {name: answer for name, answer in told.items() if isinstance(answer, str)},
@@ -37,18 +45,15 @@ def read_versions(members: Members, clusters: Iterable[str], timeout: float) -> 
     )
 
 
-def _version(members: Members, cluster: str, timeout: float) -> str | KubeError:
-    try:
-        parameters = client_adapter.ConnectionParams(timeout=httpx2.Timeout(timeout))
-        # A connection of its own: one that was kept may hang where a new one is refused at once.
-        with (
-            asking(f"the version of cluster {cluster}"),
-            client_adapter.Client(members.client(cluster).config, parameters) as client,
-        ):
-            answer = client.get("/version")
-            answer.raise_for_status()
-            return str(answer.json()["gitVersion"])
-    except KubeError as error:
-        return error
-    except (KeyError, TypeError):
-        return KubeError(f"the version of cluster {cluster}: something that is no API server answers")
+def read_version(client: Client, timeout: float) -> str:
+    """Ask one API server. Raises KubeError."""
+    parameters = client_adapter.ConnectionParams(timeout=httpx2.Timeout(timeout))
+    # A connection of its own: one that was kept may hang where a new one is refused at once.
+    with asking("its version"), client_adapter.Client(client.config, parameters) as connection:
+        answer = connection.get("/version")
+        answer.raise_for_status()
+        found = answer.json()
+        if not isinstance(found, dict) or not isinstance(found.get("gitVersion"), str):
+            message = "something that is no API server answers"
+            raise KubeError(message)
+        return str(found["gitVersion"])

@@ -55,6 +55,8 @@ COLUMNS: Final[Mapping[str, Sequence[Column]]] = {
         Column("Sync", ".status.sync"),
         Column("Health", ".status.health"),
         Column("Ready", ".status.ready", "boolean"),
+        Column("Shops", ".status.shops", "integer"),
+        Column("Load", ".status.load"),
         Column("Dedicated", ".spec.dedicated", "boolean", main=False),
     ),
     "ShopClass": (
