@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from model.documents import parse
 from model.hands import Change
 from model.repositories import Store
 
@@ -68,7 +69,7 @@ def behaviour_of(apps: Store, commit: str) -> Behaviour:
     path = min((path for path in files if path.endswith("/deployment.yaml")), default=None)
     if path is None:
         return Behaviour(builds=False)
-    annotations = yaml.safe_load(apps.blob(files[path].id))["metadata"]["annotations"]
+    annotations = parse(apps.blob(files[path].id))["metadata"]["annotations"]
     degraded = tuple(filter(None, annotations.get("demo.shopset.dev/degraded", "").split(",")))
     return Behaviour(
         degraded, int(annotations.get("demo.shopset.dev/starting", "0s").removesuffix("s")), builds(apps, commit)
@@ -86,5 +87,5 @@ def builds(apps: Store, commit: str) -> bool:
     return all(
         folder + resource in files
         for folder, entry in folders.items()
-        for resource in yaml.safe_load(apps.blob(entry.id))["resources"]
+        for resource in parse(apps.blob(entry.id))["resources"]
     )

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import yaml
-
 from model.bases import Behaviour, behaviour_of, builds
+from model.documents import parse
 from model.repositories import Store
 from model.scenes import object_id
 from shopset.core.errors import ShopsetError
@@ -112,7 +111,7 @@ class Clusters:
     def apply(self, cluster: str, application: str, manifest: bytes) -> None:
         """Apply an Application."""
         self._reach(cluster)
-        content = yaml.safe_load(manifest)["spec"]["source"]
+        content = parse(manifest)["spec"]["source"]
         shopset, branch = content["path"].removeprefix("overlays/"), content["targetRevision"]
         runs = self._applications[cluster, application].runs if (cluster, application) in self._applications else []
         self._applications[cluster, application] = _Application(shopset, branch, manifest, runs)
@@ -182,7 +181,7 @@ class Clusters:
             return
         if last:
             last.ended_at = self._clock()
-        content = yaml.safe_load(self._system.blob(self._system.tree(overlay)["kustomization.yaml"].id))
+        content = parse(self._system.blob(self._system.tree(overlay)["kustomization.yaml"].id))
         tier = content["labels"][0]["pairs"]["shopset.dev/tier"]
         behaviour = behaviour_of(self._apps, gitlinks["base"])
         run = Run(found.shopset, tier, head, overlay, gitlinks, self._clock(), behaviour)
@@ -221,7 +220,7 @@ class Kustomize:
 
     def build(self, question: BuildOf) -> Build:
         """Build one overlay."""
-        overlay = yaml.safe_load(question.overlay)
+        overlay = parse(question.overlay)
         path = overlay["components"][0].removeprefix("../../configuration/")
         with self._one_at_a_time:
             if not builds(self._apps, question.apps):

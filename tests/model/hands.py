@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from model.repositories import NAMES, location
+from model.repositories import NAMES, location, read_refs
 
 _OFFLINE = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -80,10 +80,15 @@ class Hands:
         return subprocess.run([*command, *refspecs], env=_OFFLINE, capture_output=True, check=False).returncode == 0
 
     def head(self, repository: str, ref: str) -> str | None:
-        """Return where a ref of the real repository is."""
-        command = ["git", "-C", str(location(self._folder, repository)), "rev-parse", "--verify", "--quiet", ref]
-        answer = subprocess.run(command, env=_OFFLINE, capture_output=True, text=True, check=False)
-        return answer.stdout.strip() or None
+        """Return where a ref of the real repository is, or what `<ref>~1` means there."""
+        path = location(self._folder, repository)
+        if not (path / "HEAD").exists():
+            return None
+        name, tilde, _ = ref.partition("~")
+        found = read_refs(path).get(name)
+        if found is None or not tilde:
+            return found
+        return self._run(["git", "-C", str(path), "rev-parse", ref]).decode().strip()
 
     @staticmethod
     def _run(command: Sequence[str], stream: bytes = b"", also: Mapping[str, str] | None = None) -> bytes:

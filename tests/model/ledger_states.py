@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from model.documents import parse
 from model.repositories import Entry, Store
 from model.verdicts import Rule, Violation
 
@@ -43,7 +44,7 @@ class LedgerState:
         if path not in self.files:
             return {}
         try:
-            value = yaml.safe_load(self._store.blob(self.files[path].id))
+            value = parse(self._store.blob(self.files[path].id))
         except yaml.YAMLError:
             return {}
         return {str(key): _timed(str(key), entry) for key, entry in value.items()} if isinstance(value, dict) else {}

@@ -1,5 +1,6 @@
-"""Bare repositories read with the git command alone, and a journal of every push that they took."""
+"""Bare repositories read without any library, and a journal of every push that they took."""
 
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,18 @@ def location(folder: Path, name: str) -> Path:
     return folder / f"shopset-{name}.git"
 
 
+def read_refs(repository: Path) -> dict[str, str]:
+    """Return every ref with its object, by the files that git keeps them in: they are asked for after each step."""
+    packed = repository / "packed-refs"
+    lines = packed.read_text().splitlines() if packed.exists() else []
+    refs = {line.split(" ", 1)[1]: line.split(" ", 1)[0] for line in lines if line[0] not in "#^"}
+    for folder, _, names in os.walk(repository / "refs"):
+        for name in names:
+            path = Path(folder, name)
+            refs[path.relative_to(repository).as_posix()] = path.read_text().strip()
+    return refs
+
+
 def pushes(folder: Path, start: int) -> tuple[list[Push], int]:
     """Read the journal from an offset; return what came since, oldest first, and the new offset."""
     journal = folder / _JOURNAL
@@ -121,9 +134,7 @@ class Store:
 
     def refs(self) -> dict[str, str]:
         """Return every ref with its object."""
-        command = ["git", "-C", str(self._path), "for-each-ref", "--format=%(refname) %(objectname)"]
-        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-        return dict(line.split(" ", 1) for line in lines)
+        return read_refs(self._path)
 
     def has(self, commit: str) -> bool:
         """Whether there is such an object."""

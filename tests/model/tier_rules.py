@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator
 
-import yaml
-
+from model.documents import parse
 from model.repositories import Commit
 from model.scenes import LEDGER, Revision, Scene
 from model.verdicts import Rule, Violation
@@ -82,9 +81,7 @@ def _check_overlays(
     now, before = scene.overlays(commit.id), scene.overlays(commit.parents[0]) if commit.parents else {}
     for name, tree in now.items():
         content = _overlay(scene, tree)
-        if yaml.safe_load(content).get("resources") != [
-            f"../../base/{each}" if each else "../../base" for each in components
-        ]:
+        if parse(content).get("resources") != [f"../../base/{each}" if each else "../../base" for each in components]:
             detail = f"the overlay of {name} has not the components of this revision's base"
             yield Violation(Rule.ONE_REVISION, where, detail)
         if before.get(name) != tree and content not in _wanted(scene, tier, name, components, moves=name in before):
@@ -115,7 +112,7 @@ def _check_applications(scene: Scene, tier: str, where: str, commit: Commit) -> 
             f"Applications {sorted(names)} and overlays {sorted(scene.overlays(commit.id))} differ",
         )
     for name in names:
-        application = yaml.safe_load(scene.system.blob(files[f"applications/{name}.yaml"].id))
+        application = parse(scene.system.blob(files[f"applications/{name}.yaml"].id))
         source = application["spec"]["source"]
         found = application["metadata"]["name"], source["targetRevision"], source["path"]
         wanted = f"{scene.wish.platform}-{name}", f"tier-{scene.wish.tiers[tier].level}", f"overlays/{name}"
