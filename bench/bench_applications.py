@@ -35,7 +35,7 @@ from support.kubernetes import KubernetesWorld, prepare
 from testbed import beds
 from testbed.keeping import end
 from testbed.kubernetes import apply, kubectl
-from testbed.programs import program
+from testbed.programs import beside, program
 from testbed.records import Bed
 
 _SIZE, _PER_SET, _RUNS = 10_000, 1_000, 3
@@ -62,6 +62,8 @@ def main() -> None:
     bed = beds.start(home / "bed", parent=os.getpid())
     try:
         prepare(bed)
+        definition = beside("argocd-repo-server", "manifests") / "crds" / "applicationset-crd.yaml"
+        kubectl(bed.home, "management", "apply", "--server-side", f"--filename={definition}")
         os.kill(bed.pid("argocd-application-controller"), signal.SIGSTOP)
         client = connect(str(bed.kubeconfig), "management")
         sides: dict[str, list[_Run]] = {"shopset": [], "ApplicationSet": [], "ApplicationSet, as shipped": []}

@@ -18,8 +18,10 @@ def install_argocd(folder: Path, cluster: str, git: str, servers: Mapping[str, s
     """Apply what an Argo CD in a cluster needs before it starts. `servers` are the other clusters that it is to know."""
     manifests = beside("argocd-repo-server", "manifests")
     apply(folder, cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
-    for kustomization in ("crds", "base/config"):
-        kubectl(folder, cluster, "-n", _NAMESPACE, "apply", "--server-side", "-k", str(manifests / kustomization))
+    # That of ApplicationSets is a megabyte, at which an API server works for seconds, and nothing here has one.
+    definitions = [f"--filename={manifests / 'crds' / name}-crd.yaml" for name in ("application", "appproject")]
+    kubectl(folder, cluster, "apply", "--server-side", *definitions)
+    kubectl(folder, cluster, "-n", _NAMESPACE, "apply", "--server-side", "-k", str(manifests / "base" / "config"))
     wait_for("Argo CD's kinds", lambda: serves(folder, cluster, "applications.argoproj.io", "appprojects.argoproj.io"))
     # Without server.secretkey the application controller finds every Application's spec invalid.
     apply(

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from lightkube import Client
 from rich.console import Console
 from rich.text import Text
 
 from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, write_fleet
+from shopset.kube.clients import RESOURCES, KubeError, asking, connect
 from testbed import beds
 from testbed.gitserver import REPOSITORIES, make_repositories
 from testbed.keeping import end
@@ -45,6 +47,7 @@ _COPIES: Final = (
 )
 _TROUBLE: Final = r'{range .items[*]}{.metadata.name}: {.status.conditions[?(@.status=="False")].message}{"\n"}{end}'
 """What kubectl is asked where the story fails, as a jsonpath."""
+_KINDS: Final = {kind.lower(): resource for kind, resource in RESOURCES.items()}
 _DEPLOYMENT: Final = "apps/cart/deployment.yaml"
 
 
@@ -68,6 +71,7 @@ class _Story:
             "GIT_CONFIG_NOSYSTEM": "1",
         }
         self._bed: Bed | None = None
+        self._client: Client | None = None
         self._controller: subprocess.Popen[bytes] | None = None
 
     def play(self) -> None:
@@ -90,6 +94,8 @@ class _Story:
 
     def close(self) -> None:
         """End and remove everything, or say how a person does."""
+        if self._client is not None:
+            self._client.close()
         if self._keep:
             controller = f"kill {self._controller.pid}; " if self._controller else ""
             self._say(f"\nEnd it by: {controller}{self._down()}; rm -r {self._home}")
@@ -282,7 +288,14 @@ class _Story:
         return found.get(wanted, "")
 
     def _status(self, kind: str, name: str) -> dict[str, Any]:
-        return dict(json.loads(self._run(f"kubectl get {kind} {name} -o json")).get("status", {}))
+        # It is asked for several times a second: kubectl would take more of a small machine than all that it waits for.
+        try:
+            if self._client is None:
+                self._client = connect(self._environment["KUBECONFIG"], "management")
+            with asking(f"{kind} {name}"):
+                return dict(self._client.get(_KINDS[kind], name, namespace=_FLEET).get("status") or {})
+        except KubeError as error:
+            raise StoryError(str(error)) from error
 
     def _until(self, what: str, holds: Callable[[], bool]) -> None:
         """Wait until something holds. Raises StoryError."""

@@ -11,6 +11,16 @@ from testbed.records import USERS, write
 
 REPOSITORIES: Final = ("shopset-system", "shopset-apps", "shopset-configuration")
 _BACKENDS: Final = 4
+_SETTINGS: Final = """\
+[http]
+\treceivepack = true
+[core]
+\tfsync = none
+\tlogAllRefUpdates = always
+[gc]
+\tauto = 0
+"""
+"""Of each repository."""
 _CONFIGURATION: Final = """
 daemon off;
 master_process off;
@@ -107,6 +117,5 @@ def make_repositories(folder: Path, name: str) -> None:
     for repository in REPOSITORIES:
         path = folder / "repositories" / name / f"{repository}.git"
         subprocess.run([program("git"), "init", "-q", "--bare", "-b", "tier-0", str(path)], check=True)
-        for setting in ("http.receivepack=true", "core.fsync=none", "gc.auto=0", "core.logAllRefUpdates=always"):
-            key, _, value = setting.partition("=")
-            subprocess.run([program("git"), "-C", str(path), "config", key, value], check=True)
+        with (path / "config").open("a") as config:
+            config.write(_SETTINGS)
