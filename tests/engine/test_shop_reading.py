@@ -55,18 +55,18 @@ def test_demand_is_measured_for_those_that_state_none_and_what_was_measured_last
         ),
     ]
     fleet = even_fleet("ab", 1, monitoring=MONITORING, placement={"demandQuery": QUERY})
-    now = START
+    now, incumbents = START, dict[str, str]()
     sources = Sources(tmp_path, lambda name: tmp_path / name, lambda: shops, lambda: now)  # type: ignore[arg-type, return-value]
-    first = sources.read(fleet, {})
+    first = sources.read(fleet, incumbents)
     assert np.isnan(first.shops.demand[0, 0])
     assert [each.reason for each in first.conditions] == ["NotMeasured"]
     now += timedelta(minutes=2)
-    second = sources.read(fleet, {})
+    second = sources.read(fleet, incumbents)
     assert second.shops.demand[:, 0].tolist() == [7.0, 5.0]
     assert second.conditions == ()
-    assert sources.read(fleet, {}).shops is second.shops, "nothing changed"
+    assert sources.read(fleet, incumbents).shops is second.shops, "nothing changed"
     now += timedelta(hours=2)
-    third = sources.read(fleet, {})
+    third = sources.read(fleet, incumbents)
     assert third.shops is second.shops
     assert [each.reason for each in third.conditions] == ["NotMeasured"]
     assert len(asked) == 3
