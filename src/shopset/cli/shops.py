@@ -315,7 +315,7 @@ def add(settings: Settings, shop: str, shop_class: str, hosts: list[str], rps: f
 def remove(settings: Settings, shop: str, *, dry_run: bool) -> int:
     """Remove a Shop from where the fleet's resources are."""
     workplace = open_workplace(settings)
-    if all(each.name != shop for each in workplace.shops):
+    if not settings.from_cluster and all(each.name != shop for each in workplace.shops):
         raise RequestRefusedError(f"no Shop {shop} is among the fleet's resources: {_sources(workplace.fleet)}")
     if settings.from_cluster:
         what = f"kubectl delete shop {shop}"

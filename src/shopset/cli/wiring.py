@@ -27,6 +27,7 @@ from shopset.engine.workplaces import Tools, make_gates, open_workshop
 from shopset.gitops import Remotes
 
 if TYPE_CHECKING:
+    from shopset.core.placement.tables import Table
     from shopset.engine.placing import Placer
     from shopset.kube.applications import ArgoCd
     from shopset.kube.fleets import Reading as ClusterReading
@@ -66,7 +67,11 @@ class Workplace:
         from shopset.engine.shop_reading import Sources  # noqa: PLC0415
 
         secrets = self.settings.secrets or Path("/nonexistent")
-        sources = Sources(self.settings.fleet, lambda name: secrets / name, lambda: self.shops)
+        # In a cluster they are not among what a release depends on: without them the placement would lose them all.
+        table = _read_shops(self.settings) if self.settings.from_cluster else None
+        sources = Sources(
+            self.settings.fleet, lambda name: secrets / name, lambda: self.shops if table is None else table
+        )
         return Placer(self.engine, sources, self.versions)
 
     def reconcile(self) -> None:
@@ -112,7 +117,13 @@ def connect(
         engine = Engine(fleet, shop.remotes, argocd, shop.builder, clock, at_once=AT_ONCE)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
         engine.pods = MemberPods(members)
-        return Workplace(fleet, engine, shop.remotes, shop.builder, places, None, settings, shops)
+
+        def versions(found: Fleet) -> Mapping[str, str]:
+            from shopset.kube.versions import read_versions  # noqa: PLC0415  # only where a cluster is to return
+
+            return read_versions(members.follow(found), found.clusters, settings.timeout).found
+
+        return Workplace(fleet, engine, shop.remotes, shop.builder, places, None, settings, shops, versions)
     folder = Path(places.applications)
     clusters = DirectoryClusters(
         folder, tuple(fleet.clusters), shop.kustomize.build, clock, settings.environment, settings.timeout
@@ -152,6 +163,14 @@ def _read_cluster(settings: Settings) -> Reading:
 
     client = connect_cluster(settings.kubeconfig, settings.context, settings.timeout)
     return _as_folder(read_namespace(client, settings.namespace or client.namespace))
+
+
+def _read_shops(settings: Settings) -> "Table":
+    from shopset.kube.clients import connect as connect_cluster  # noqa: PLC0415  # a folder must not pay for it
+    from shopset.kube.shops import read_shops  # noqa: PLC0415
+
+    client = connect_cluster(settings.kubeconfig, settings.context, settings.timeout)
+    return read_shops(client, settings.namespace or client.namespace)
 
 
 def _as_folder(found: "ClusterReading") -> Reading:

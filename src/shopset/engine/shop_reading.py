@@ -9,7 +9,7 @@ from typing import Final
 from shopset.api import Platform, Shop
 from shopset.core.fleets import Fleet
 from shopset.core.placement.shops import Shops
-from shopset.core.placement.tables import ShopProblem
+from shopset.core.placement.tables import ShopProblem, Table
 from shopset.core.release.plans import Condition
 from shopset.engine.ports import ShopsReading
 from shopset.gates.answers import UnknownError
@@ -22,13 +22,13 @@ _RETRY: Final = timedelta(minutes=1)
 
 
 class Sources:
-    """Shop resources, files and tables. `resources` returns the Shop resources that there are now."""
+    """Shop resources, files and tables. `resources` returns the Shop resources of now, the same table if unchanged."""
 
     def __init__(
         self,
         folder: Path,
         secrets: Callable[[str], Path],
-        resources: Callable[[], Iterable[Shop]],
+        resources: Callable[[], Iterable[Shop] | Table],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._reader = ShopReader(folder, secrets)
