@@ -1,8 +1,8 @@
 """The placement's world without any I/O: two branches as values, a clock, and ShopSets that are ready when a test says so."""
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Self
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement.formats import dump_placement, read_placement
@@ -16,8 +16,14 @@ from shopset.core.release.records import ClusterRecord
 from support.pure import START, YAMADA
 
 
+class LostRaceError(Exception):
+    """A push to a branch that has moved on."""
+
+
 @dataclass
 class PlacingWorld:
+    """Branches to which plans are pushed, as fast-forwards or not at all."""
+
     fleet: Fleet
     shops: Shops
     now: datetime = START
@@ -28,9 +34,22 @@ class PlacingWorld:
     versions: dict[str, str] = field(default_factory=dict)
     head: str | None = None
     head_at: datetime | None = None
+    ledger_head: str = f"{0:040x}"
     history: dict[str, dict[str, bytes]] = field(default_factory=dict)
     subjects: list[str] = field(default_factory=list)
     _read: dict[int, tuple[dict[str, bytes], Placement]] = field(default_factory=dict)
+
+    def __copy__(self) -> Self:
+        """Return a world that goes on from here by itself."""
+        return replace(
+            self,
+            records=dict(self.records),
+            unready=dict(self.unready),
+            unusable=set(self.unusable),
+            versions=dict(self.versions),
+            history=dict(self.history),
+            subjects=list(self.subjects),
+        )
 
     @property
     def placement(self) -> Placement:
@@ -53,7 +72,7 @@ class PlacingWorld:
             head=self.head,
             head_at=self.head_at,
             clusters=dict(self.records),
-            ledger_head="0" * 40,
+            ledger_head=self.ledger_head,
             homes=homes,
             unready=dict(self.unready),
             unusable=frozenset(self.unusable),
@@ -63,27 +82,41 @@ class PlacingWorld:
     def plan(self) -> PlacementPlan:
         return plan_placement(self.fleet, self.seen())
 
-    def ask(self, request: PlacementRequest) -> PlacementPlan:
-        plan = respond_placement(self.fleet, self.seen(), request, YAMADA)
+    def step(self) -> PlacementPlan:
+        plan = self.plan()
         self.act(plan)
         return plan
 
-    def act(self, plan: PlacementPlan, most: int = 99) -> None:
-        """Do the actions; after `most` of them the process dies."""
-        for action in plan.actions[:most]:
-            self.push(action)
+    def ask(self, request: PlacementRequest) -> PlacementPlan:
+        plan = self.respond(request)
+        self.act(plan)
+        return plan
 
-    def push(self, action: PushCommits) -> None:
+    def respond(self, request: PlacementRequest) -> PlacementPlan:
+        return respond_placement(self.fleet, self.seen(), request, YAMADA)
+
+    def act(self, plan: PlacementPlan, most: int = 99) -> None:
+        """Do the actions; after `most` of them the process dies. Raises LostRaceError."""
+        moved: set[str] = set()
+        for action in plan.actions[:most]:
+            self.push(action, moved)
+
+    def push(self, action: PushCommits, moved: set[str]) -> None:
+        """Push to a branch where it is as the plan saw it, or as an action before this one left it."""
         (commit,) = action.commits
+        head = self.ledger_head if commit.branch == "ledger" else self.head
+        if commit.branch not in moved and commit.parent != head:
+            raise LostRaceError(commit.subject)
+        moved.add(commit.branch)
         self.subjects.append(commit.subject)
         if commit.branch == "ledger":
+            self.ledger_head = f"{int(self.ledger_head, 16) + 1:040x}"
             for path, content in commit.writes.items():
                 record = ClusterRecord.load(path, content)
                 self.records[record.cluster] = record
             for path in commit.deletes:
                 self.records.pop(path.removeprefix("clusters/").removesuffix(".yaml"), None)
             return
-        assert commit.parent == self.head, "the push would lose"
         assert all(self.files.get(path) == content for path, content in (commit.before or {}).items())
         self.files = {**self.files, **commit.writes}
         for path in commit.deletes:
@@ -102,11 +135,9 @@ class PlacingWorld:
             if not plan.actions:
                 if plan.wake_at is None:
                     return plans
-                self.now = max(plan.wake_at, self.now + timedelta(seconds=1))
+                assert plan.wake_at > self.now, "it would be woken for nothing"
+                self.now = plan.wake_at
         raise AssertionError(f"it does not come to rest: {self.subjects[-5:]}")
-
-    def change(self, fleet: Fleet) -> None:
-        self.fleet = fleet
 
     def replicas(self, shop: str) -> tuple[str, ...]:
         found = self.placement.shop(shop)

@@ -1,18 +1,22 @@
 """What people should know of the placement: shops without a ShopSet, replicas that are missing, what is not safe, and why."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement._targets import Targets, waits_for
 from shopset.core.placement._waves import Step
+from shopset.core.placement.bounding import Shortage, shortages
 from shopset.core.placement.evaluating import loads, worst, worst_n1
 from shopset.core.placement.modelling import Model
 from shopset.core.placement.plans import Seen
+from shopset.core.placement.problems import Solution
+from shopset.core.placement.shops import RESOURCES
 from shopset.core.release.plans import Condition
 
+_UNITS: Final = {"requests": "requests/s", "connections": "connections", "shops": "shops"}
 _ADD: Final = "Add a ShopSet, or let one of them take shops again"
 
 
@@ -77,12 +81,33 @@ def _of_safety(found: Model, goal: Targets) -> Iterator[Condition]:
     normal, after_loss = worst(found.problem, seen), worst_n1(found.problem, seen)
     if max(normal, after_loss) <= 1 + 1e-9:
         return
+    solution = goal.solution or Solution(goal.legs, normal, after_loss, 0.0, 0.0)
+    found_short = shortages(found.problem, solution)
+    if found_short:
+        for each in found_short:
+            yield _shortage(found, each)
+        return
     state = "overloaded" if normal > 1 else "overloaded after the loss of one domain"
     message = (
         f"the worst ShopSet is at {max(normal, after_loss):.0%} of its capacity ({state}), and it is not proven that it has to be: "
         "shopctl rebalance may help"
     )
     yield Condition("Placement", "Safe", "NotProven", message, "Warning")
+
+
+def _shortage(found: Model, short: Shortage) -> Condition:
+    classes = sorted({found.classes[kind // 2] for kind in short.classes})
+    when = where = ""
+    if short.lost is not None:
+        level, domain = short.lost
+        name = found.domains[level][domain]
+        when, where = f" when the {found.levels[level]} {name} is lost", f" outside {name}"
+    message = (
+        f"the ShopSets of {', '.join(classes)} lack {short.missing:,.0f} {_UNITS[RESOURCES[short.resource]]}{when}: they have "
+        f"{short.present:,.0f}. Add a ShopSet{where}, or raise spec.capacity of those that bear more"
+    )
+    severity: Literal["Error", "Warning"] = "Error" if short.lost is None else "Warning"
+    return Condition(f"ShopClass/{classes[0]}", "Safe", "CapacityShort", message, severity)
 
 
 def _of_clusters(fleet: Fleet, seen: Seen, found: Model, step: Step) -> Iterator[Condition]:

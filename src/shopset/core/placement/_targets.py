@@ -2,18 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement._keeping import kept
-from shopset.core.placement.evaluating import loads
+from shopset.core.placement.evaluating import arrivals, loads, worst, worst_n1
 from shopset.core.placement.grouping import home_of, own_group
 from shopset.core.placement.modelling import Model, apart_at
 from shopset.core.placement.placements import Placement
 from shopset.core.placement.plans import Seen
 from shopset.core.placement.problems import Bools, Floats, Ints, Problem, Solution
-from shopset.core.placement.solving import solve
+from shopset.core.placement.solving import packed, solve
+
+REBALANCE: Final = "rebalance"
+"""Why groups move that need not."""
+_FULL: Final = 1 + 1e-9
+_LEAST: Final = 1e-6
+"""A load that gets less by no more is the same."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Targets:
     why: Mapping[int, str]
     """Row -> why the group goes elsewhere, where that is not because its replicas must leave."""
     solution: Solution | None
-    """What the solver answered; None where nothing had to move."""
+    """What the solver answered; None where nothing had to move, or nothing could."""
     unfit: tuple[str, ...] = ()
     """Groups that cannot go home."""
     refused: tuple[tuple[str, str], ...] = ()
@@ -35,12 +42,15 @@ class Targets:
 def targets(fleet: Fleet, seen: Seen, found: Model, budget: int) -> Targets:
     """Return the goal. `budget` is how many shops more than needed may move."""
     problem = found.problem
-    forced = _forced(problem)
-    solution = solve(problem, budget) if len(found.shopsets) and (budget or forced.any()) else None
-    legs = (problem.legs if solution is None else solution.legs).copy()
+    stay = kept(problem) if len(found.shopsets) else problem.legs
+    forced = (stay != problem.legs).any(1) | ((stay >= 0).sum(1) < problem.replicas)
+    solution = _solved(problem, stay, forced, budget) if len(found.shopsets) else None
+    legs = packed(stay) if solution is None else solution.legs.copy()
     why: dict[int, str] = {}
-    if budget:
-        why = {int(row): "rebalance" for row in np.flatnonzero((legs != problem.legs).any(1) & ~forced)}
+    if solution is not None:
+        changed = (legs != problem.legs).any(1) if budget else arrivals(problem.legs, legs).any(1)
+        cause = REBALANCE if budget else "so that no ShopSet is overloaded"
+        why = dict.fromkeys(np.flatnonzero(changed & ~forced).tolist(), cause)
     refused: list[tuple[str, str]] = []
     pinned: set[int] = set()
     for row, shop, pins in _pinned(seen, found):
@@ -72,12 +82,19 @@ def is_back(cluster: str) -> str:
     return f"cluster {cluster} is back"
 
 
-def _forced(problem: Problem) -> Bools:
-    """(G,): groups that lack a replica, or of which one must go."""
-    if not len(problem.capacity):
-        return np.zeros(len(problem.legs), np.bool_)
-    stay = kept(problem)
-    return np.asarray((stay != problem.legs).any(1) | ((stay >= 0).sum(1) < problem.replicas))
+def _solved(problem: Problem, stay: Ints, forced: Bools, budget: int) -> Solution | None:
+    """Return what the solver answers; None where nothing would be better by it, so that what can't be had moves nothing."""
+    before = loads(problem, problem.legs)
+    normal, after_loss = worst(problem, before), worst_n1(problem, before)
+    if not (budget or forced.any() or max(normal, after_loss) > _FULL):
+        return None
+    solution = solve(problem, budget)
+    places = ((solution.legs >= 0).sum(1) > (stay >= 0).sum(1)).any()
+    excess = (max(solution.worst, _FULL), max(solution.worst_n1, _FULL))
+    relieves = excess < (max(normal, _FULL) - _LEAST, np.inf) or (
+        excess[0] <= max(normal, _FULL) and excess[1] < max(after_loss, _FULL) - _LEAST
+    )
+    return solution if budget or places or relieves else None
 
 
 def _pinned(seen: Seen, found: Model) -> Iterator[tuple[int, str, tuple[str, ...]]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from shopset.core.fleets import Fleet
-from shopset.core.placement._targets import Targets
+from shopset.core.placement._targets import REBALANCE, Targets
 from shopset.core.placement.modelling import Model, apart_at, wanted_replicas
 from shopset.core.placement.placements import Group
 from shopset.core.placement.plans import Move, Seen
@@ -186,7 +186,7 @@ class _Stepper:
     def _take_orders(self, orders: list[_Candidate]) -> None:
         """Let others of the same replicas serve first: with what is urgent, or as rarely as waves, which each of them delays."""
         for each in orders:
-            if self.due or self.moves:
+            if self.due or self.moves or each.move.why == REBALANCE:
                 self._take(each.after, each.move)
             else:
                 self.waits = True
@@ -199,7 +199,9 @@ class _Stepper:
                 self.between += each.move.shops
                 self._take(each.after, each.move)
                 continue
-            self.later.append(each.move)
+            if each.move.why != REBALANCE:
+                # Nobody remembers that somebody asked for it.
+                self.later.append(each.move)
             if each.settled is not None:
                 self.groups.append(each.settled)
 

@@ -10,7 +10,7 @@ from shopset.core.placement.modelling import wanted_replicas
 from shopset.core.placement.placements import Group, PlacedShop, Whereabouts
 from shopset.core.placement.planning import commit_placement, plan_placement, record_cluster, with_record
 from shopset.core.placement.plans import Move, PlacementPlan, Seen
-from shopset.core.release.actions import Identity
+from shopset.core.release.actions import SHOPSET, Identity
 from shopset.core.release.records import ClusterRecord
 from shopset.core.release.refusals import RequestRefusedError
 
@@ -140,8 +140,12 @@ def _record(
 ) -> PlacementPlan:
     _known_cluster(fleet, cluster)
     before = seen.clusters.get(cluster)
-    if before is not None and (
-        before.state == state or (state == "Draining" and before.state in ("Lost", "Upgrading"))
+    # What shopset declared by itself, a person confirms by declaring it too.
+    confirms = before is not None and before.state == state == "Lost" and before.by == str(SHOPSET) != str(author)
+    if (
+        before is not None
+        and not confirms
+        and (before.state == state or (state == "Draining" and before.state in ("Lost", "Upgrading")))
     ):
         return plan_placement(fleet, seen)
     record = ClusterRecord.model_validate(
@@ -301,7 +305,7 @@ def _change(
     old = found.group.replicas
     if replicas is not None:
         group = replace(group, replicas=replicas + tuple(name for name in old if name not in replicas))
-    if group == found.group:
+    if replace(group, name=found.group.name) == found.group:
         return plan_placement(fleet, seen)
     after = seen.placement.with_groups([group]).with_shops([PlacedShop(found.shop.name, group.name, found.shop.hosts)])
     moves = (Move(found.group.name, 1, old, group.replicas[: wanted_replicas(fleet, group)], reason),)
