@@ -12,6 +12,7 @@ from shopset.core.fleets import Fleet
 from shopset.core.placement.failing import Signs, Verdict, Vigil, judge
 from shopset.core.placement.placements import Group, PlacedShop, Placement
 from shopset.core.placement.plans import Seen
+from shopset.core.placement.requests import LoseCluster, respond_placement
 from shopset.core.placement.shops import Shops
 from shopset.core.release.actions import SHOPSET
 from shopset.core.release.records import ClusterRecord
@@ -168,3 +169,15 @@ def test_never_before_its_time_and_never_two(looks: list[tuple[int, list[str]]])
             if since is not None and now - since >= AFTER and [each != "well" for each in states].count(True) == 1:
                 expected = name
         assert lost == expected
+
+
+def test_a_person_confirms_what_shopset_declared() -> None:
+    request = LoseCluster(cluster="a", reason="seen it burn")
+    by_shopset = seen(ON_A, a=record("a", SHOPSET))
+    (action, *_) = respond_placement(make_fleet(), by_shopset, request, YAMADA).actions
+    (commit,) = action.commits
+    written = ClusterRecord.load("", commit.writes["clusters/a.yaml"])
+    assert (written.state, written.by, written.reason) == ("Lost", str(YAMADA), "seen it burn")
+    for author, before in ((SHOPSET, SHOPSET), (YAMADA, YAMADA)):
+        again = respond_placement(make_fleet(), seen(ON_A, a=record("a", before)), request, author)
+        assert all(each.branch != "ledger" for action in again.actions for each in action.commits)
