@@ -130,6 +130,14 @@ def test_loads_that_are_only_uneven_need_no_shopset(shop_class: str, replicas: l
     assert all(each.advice.startswith("no ShopSet is missing: shopctl rebalance") for each in outcome.shortages)
 
 
+def test_more_shopsets_do_not_help_a_shop_that_is_larger_than_one() -> None:
+    fleet = even_fleet("abcd", 1)
+    found = placed(fleet, {"big": ("single", 700.0, ["a-1"]), "small": ("single", 10.0, ["b-1"])})
+    (short,) = simulate(fleet, found, Change(demand=2.0)).shortages
+    assert short.message == "a-1 would overload by 400 requests/s"
+    assert short.advice.startswith("big takes more than one ShopSet bears: spread it over more replicas")
+
+
 def test_demand_of_one_class_grows() -> None:
     fleet = even_fleet("ab", 1)
     found = placed(fleet, {"x": ("standard", 100.0, ["a-1", "b-1"]), "y": ("single", 40.0, ["a-1"])})

@@ -406,6 +406,10 @@ class _Adviser:
 
     def advice(self, change: Change) -> str:
         """Say what to add where: the fewest ShopSets like the others with which the planner finds nothing short."""
+        alone = self._too_large()
+        if alone:
+            verb, words = ("takes", "it") if len(alone) == 1 else ("take", "each of them")
+            return f"{enumerated(alone)} {verb} more than one ShopSet bears: spread {words} over more replicas (shopctl shop spread)"
         count = self._fewest()
         if count is None:
             return (
@@ -419,6 +423,14 @@ class _Adviser:
         if stated(self.model)[self.columns, 0].any():
             what += f" of {self._typical()[0]:,.0f} requests/s{' each' if count > 1 else ''}"
         return f"add {count} {what} {self._where(count, change)} (tried, and enough)"
+
+    def _too_large(self) -> list[str]:
+        """Return groups that no ShopSet of the pool bears, so that more of them would not help."""
+        problem, known = self.problem, stated(self.model)[self.columns]
+        most = np.where(known, problem.capacity[self.columns], np.inf).max(0, initial=0.0)
+        each = problem.demand / np.where(problem.follows_traffic, np.maximum(problem.active, 1)[:, None], 1)
+        here = np.asarray(problem.allowed[:, self.columns].any(1))[problem.kind]
+        return [self.model.groups[row].name for row in np.flatnonzero(here & (each > most).any(1))]
 
     def _where(self, count: int, change: Change) -> str:
         """Say on which clusters they would do, and whether shops have to be moved to them then."""
