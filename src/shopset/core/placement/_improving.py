@@ -16,6 +16,8 @@ _WORTH: Final = 1e-3
 _PATIENCE: Final = 2
 """So many sweeps in a row may each take off less than that share before it is left at that."""
 _LOOKED_AT: Final = 256
+_HOT: Final = 4
+"""Replicas on this part of the ShopSets, the fullest, are looked at."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,9 @@ def reseat(balance: Balance, choice: Choice, budget: int, sweeps: int) -> int:
         groups, positions = choice.slots(balance)
         if not len(groups):
             break
+        some = _worth_a_look(balance, groups, positions, tied=choice.tied)
+        groups, positions = groups[some], positions[some]
         gain = relief(balance, groups, positions)
-        some = _worth_a_look(balance, balance.legs[groups, positions], gain, weight[groups] if choice.tied else None)
-        groups, positions, gain = groups[some], positions[some], gain[some]
         costs = candidate_costs(balance, groups, positions)
         here = balance.legs[groups, positions]
         costs[np.arange(len(groups)), here] = np.inf
@@ -161,14 +163,20 @@ def reseat(balance: Balance, choice: Choice, budget: int, sweeps: int) -> int:
     return budget
 
 
-def _worth_a_look(balance: Balance, here: Ints, gain: Floats, weight: Ints | None) -> Index:
-    """Return the replicas that are where it is fullest, and of these the ones that cost most."""
-    cost = (balance.normal + balance.total).sum(1)
+def _worth_a_look(balance: Balance, groups: Index, positions: Index, *, tied: bool) -> Index:
+    """Return the replicas that might save most: what they cost where they are, less what they would where it is emptiest."""
+    now, then = balance.rates
+    cost = balance.normal.sum(1) + balance.total.sum(1)
+    empty = int(np.where(balance.problem.takes, cost, np.inf).argmin())
     hot = np.zeros(len(cost), np.bool_)
-    hot[np.argsort(-cost, kind="stable")[: max(4, len(cost) // 12)]] = True
-    near = np.flatnonzero(hot[here])
-    each = gain[near] if weight is None else gain[near] / weight[near].clip(1)
-    return near[np.argsort(-each, kind="stable")[:_LOOKED_AT]]
+    hot[np.argsort(-cost, kind="stable")[: max(4, len(cost) // _HOT)]] = True
+    near = np.flatnonzero(hot[balance.legs[groups, positions]])
+    amount = balance.traffic[groups[near]]
+    there = balance.normal[empty] * growth(amount * now[empty]) + balance.total[empty] * growth(amount * then[empty])
+    worth = relief(balance, groups[near], positions[near]) - there.sum(1)
+    if tied:
+        worth /= balance.problem.weight[groups[near]].clip(1)
+    return near[np.argsort(-worth, kind="stable")[:_LOOKED_AT]]
 
 
 def _try(balance: Balance, groups: Index, positions: Index, targets: Ints) -> bool:

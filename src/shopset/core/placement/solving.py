@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from shopset.core.placement._balancing import Balance
+from shopset.core.placement._completing import complete
 from shopset.core.placement._curing import cure
 from shopset.core.placement._improving import Choice, flip, flippable, reseat, restore
 from shopset.core.placement._keeping import kept
@@ -15,10 +16,12 @@ from shopset.core.placement.bounding import pooled_bounds, priced_bounds
 from shopset.core.placement.evaluating import Index, arrivals, loads, scenarios, worst, worst_n1
 from shopset.core.placement.problems import Ints, Problem, Solution
 
-_SHARPNESS: Final = (20.0, 40.0, 80.0, 160.0)
+_SHARPNESS: Final = (20.0, 60.0, 150.0)
 _BOUND_ROUNDS: Final = 60
-_ROUNDS: Final = 3
-_SWEEPS: Final = 25
+_ROUNDS: Final = 2
+_FEW: Final = 10
+"""For every so many moves, one shop's replicas may change their roles only to even out the loads."""
+_SWEEPS: Final = 12
 _NIMBLE: Final = 4_000
 """So many groups are looked at for each improvement: those that count most."""
 
@@ -63,6 +66,7 @@ def _solve_part(problem: Problem, budget: int) -> Balance:
         place(balance, todo[: _NIMBLE // 2])
         effort.even_out(_SHARPNESS[: 2 if len(todo) > _NIMBLE // 2 else 1])
         place(balance, todo[_NIMBLE // 2 :])
+        complete(balance)
         effort.even_out(_SHARPNESS[1:])
     _make_safe(balance)
     return balance
@@ -97,7 +101,7 @@ class Effort:
         self.nimble = np.argsort(-sizes(balance) / weight.clip(1), kind="stable")
         self.loose = Choice(np.sort(self.nimble[~balance.problem.fixed[self.nimble]][:_NIMBLE]), stay, tied=True)
         moves = missing_positions(balance.problem, stay).sum(1) * weight
-        self.allowance = (int(moves.sum()) + budget) // 5
+        self.allowance = (int(moves.sum()) + budget) // _FEW
         self.swapped = np.zeros(len(weight), np.bool_)
 
     def even_out(self, sharpness: Sequence[float]) -> None:
