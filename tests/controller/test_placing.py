@@ -1,0 +1,119 @@
+"""What the controller keeps of Shops for the placement, and what it tells of where they are."""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from controller.test_shops import filled, shop
+from controller.test_telling import Cluster, cluster
+from shopset.controller.placing import table_of
+from shopset.controller.shops import Shops
+from shopset.core.placement.placements import Group, PlacedShop, Placement
+from shopset.core.placement.tables import Table, from_resources
+from shopset.kube.fleets import parse
+
+
+def table(shops: Shops) -> Table:
+    _, wanted, unread = shops.wanted()
+    return table_of(wanted, unread)
+
+
+def unreadable(name: str) -> dict[str, Any]:
+    return {**shop(name), "spec": {"hosts": ["not a host"], "class": "small"}}
+
+
+def places(**replicas: tuple[str, ...]) -> Placement:
+    groups = [Group(f"small/{name}", "small", found) for name, found in replicas.items()]
+    return Placement.of(groups, [PlacedShop(name, f"small/{name}", ()) for name in replicas])
+
+
+def test_the_table_is_that_of_the_resources() -> None:
+    manifests = [
+        shop("b", "b.example.com", "c.example.com", since=2, demand={"requestsPerSecond": 2.5, "connections": 3}),
+        shop("a", "a.example.com", since=1, pins=["a-1", "b-1"], **{"class": "large"}),
+        shop("c", "d.example.com", demand={"requestsPerSecond": 1.0}),
+    ]
+    found = table(filled(*manifests, unreadable("broken")))
+    wanted = from_resources(each for each in map(parse, manifests) if not hasattr(each, "advice"))
+    assert (found.shops.names, found.shops.hosts, found.shops.pins) == (
+        wanted.shops.names,
+        wanted.shops.hosts,
+        wanted.shops.pins,
+    )
+    assert [found.shops.class_names[each] for each in found.shops.classes] == ["large", "small", "small"]
+    np.testing.assert_array_equal(found.shops.demand, wanted.shops.demand)
+    np.testing.assert_array_equal(found.created, wanted.created)
+    assert found.unread == {"broken"}
+
+
+def test_only_what_a_shop_asks_for_makes_another_edition() -> None:
+    shops = filled(shop("a", "a.example.com"))
+    edition = shops.edition
+
+    def news(manifest: dict[str, Any], version: int) -> bool:
+        nonlocal edition
+        before, manifest = edition, deepcopy(manifest)
+        manifest["metadata"]["resourceVersion"] = str(version)
+        shops.put(manifest)
+        edition = shops.edition
+        return edition != before
+
+    assert not news(shop("a", "a.example.com", told="something"), 2)
+    assert not news({**shop("a", "a.example.com"), "status": {"replicas": ["a-1"]}}, 3)
+    assert news(shop("a", "a.example.com", demand={"connections": 1}), 4)
+    assert news(shop("a", "a.example.com", pins=["a-1"]), 5)
+    assert news(shop("a", "b.example.com"), 6)
+    assert news(unreadable("a"), 7)
+    shops.remove(shop("a"))
+    assert shops.edition != edition
+
+
+def replicas(found: Cluster) -> dict[str, Any]:
+    return {name: each["status"].get("replicas") for name, each in found.shops.items()}
+
+
+def test_where_a_shop_is_is_written_once_and_what_else_is_told_of_it_stays() -> None:
+    found = cluster(shop("a", "x.example.com"), shop("b", "x.example.com", since=1), shop("c", "c.example.com"))
+    found.teller.tell_shops()
+    told = found.conditions("b")
+    found.written.clear()
+    found.objects.shops.place(places(a=("a-1", "b-1"), b=("b-1",)))
+    assert not found.teller.tell_places()
+    assert replicas(found) == {"a": ["a-1", "b-1"], "b": ["b-1"], "c": None}
+    assert (sorted(found.written), found.conditions("b")) == (["a", "b"], told)
+    found.watch()
+    found.teller.tell_places()
+    assert len(found.written) == 2
+    found.objects.shops.place(places(a=("b-1", "a-1")))
+    found.teller.tell_places()
+    assert replicas(found) == {"a": ["b-1", "a-1"], "b": None, "c": None}
+    assert sorted(found.written) == ["a", "a", "b", "b"]
+
+
+def test_what_is_wrong_with_a_shop_is_told_without_forgetting_where_it_is() -> None:
+    found = cluster(shop("a", "x.example.com"), shop("b", "x.example.com", since=1))
+    found.objects.shops.place(places(b=("b-1",)))
+    found.teller.tell_places()
+    found.teller.tell_shops()
+    assert (found.conditions("b")[0]["reason"], replicas(found)["b"]) == ("Invalid", ["b-1"])
+
+
+def test_of_very_many_some_are_told_between_two_rounds() -> None:
+    names = [f"s-{number:04}" for number in range(601)]
+    found = cluster(*(shop(name, f"{name}.example.com") for name in names))
+    found.objects.shops.place(places(**dict.fromkeys(names, ("a-1",))))
+    assert found.teller.tell_places()
+    assert len(found.written) == 500
+    assert not found.teller.tell_places()
+    assert sorted(found.written) == names
+
+
+def test_an_api_server_that_refuses_is_not_asked_without_end() -> None:
+    names = [f"s-{number:04}" for number in range(501)]
+    found = cluster(*(shop(name, f"{name}.example.com") for name in names))
+    found.refuses = True
+    found.objects.shops.place(places(**dict.fromkeys(names, ("a-1",))))
+    assert not found.teller.tell_places()
+    found.refuses = False
+    assert found.teller.tell_places()
