@@ -11,7 +11,7 @@ from shopset.api.durations import Duration, parse_duration
 from shopset.api.errors import InvalidValueError, quoted
 from shopset.api.gates import Expression, LabelName
 from shopset.api.names import Name, Prefix
-from shopset.api.shops import Demand
+from shopset.api.shopsets import PositiveFloat, PositiveInt
 from shopset.api.urls import Endpoint, RepositoryUrl, repository_folder, repository_parent
 
 _OWN_CLUSTER: Final = "https://kubernetes.default.svc"
@@ -199,13 +199,22 @@ class DemandQuery(Object):
     """The label whose value is the name of the shop."""
 
 
+class AssumedDemand(Object):
+    """What a shop is taken to need of which nobody says it."""
+
+    requests_per_second: PositiveFloat = 1.0
+    """Requests per second at its busiest."""
+    connections: PositiveInt = 1
+    """Database connections at its busiest."""
+
+
 class Placement(Object):
     """How shops are placed."""
 
     waves: Waves = Waves()
     groups_per_shopset: Annotated[StrictInt, Field(ge=1, le=1000)] = 20
     """How finely a class's shops are divided: about so many groups for each ShopSet that takes them."""
-    demand: Demand = Demand(requests_per_second=1.0, connections=1)
+    demand: AssumedDemand = AssumedDemand()
     """What is assumed of a shop whose demand nobody states."""
     demand_query: DemandQuery | None = None
     """Where the requests per second of shops are looked up whose demand nobody states."""

@@ -14,6 +14,7 @@ from shopset.core.placement.modelling import Model
 from shopset.core.placement.plans import Seen
 from shopset.core.placement.problems import Solution
 from shopset.core.placement.shops import RESOURCES
+from shopset.core.placement.shuffling import shared_fates
 from shopset.core.release.plans import Condition
 
 _UNITS: Final = {"requests": "requests/s", "connections": "connections", "shops": "shops"}
@@ -29,6 +30,7 @@ def conditions(fleet: Fleet, seen: Seen, found: Model, goal: Targets, step: Step
     yield from _of_clusters(fleet, seen, found, step)
     yield from _of_homes(goal)
     yield from _of_capacities(found)
+    yield from _of_shuffling(fleet, found, goal)
 
 
 def _of_unknown_classes(fleet: Fleet, seen: Seen) -> Iterator[Condition]:
@@ -144,3 +146,16 @@ def _of_capacities(found: Model) -> Iterator[Condition]:
     for column in np.flatnonzero(found.assumed.any(1) & found.problem.allowed.any(0)):
         message = "nobody stated how many requests it bears, so what is said of its load is a guess: set spec.capacity"
         yield Condition(f"ShopSet/{found.shopsets[column]}", "CapacityKnown", "Assumed", message, "Warning")
+
+
+def _of_shuffling(fleet: Fleet, found: Model, goal: Targets) -> Iterator[Condition]:
+    """Say how many groups share their fate, of classes that ask for as few as can be."""
+    problem = found.problem
+    for number, name in enumerate(found.classes):
+        if not fleet.shop_classes[name].spec.isolation.shuffle:
+            continue
+        rows = np.flatnonzero((problem.kind == 2 * number) & ((goal.legs >= 0).sum(1) == problem.replicas))
+        shared = shared_fates(found.replicas(goal.legs[row]) for row in rows.tolist())
+        pairs = len(rows) * (len(rows) - 1) // 2
+        message = f"{shared:,} of {pairs:,} pairs of its groups share all their replicas"
+        yield Condition(f"ShopClass/{name}", "Shuffled", "FatesCounted", message, "Info")

@@ -1,7 +1,7 @@
 """Where each group is to be in the end: what the solver says, and home for the groups of a cluster that returns."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from shopset.core.placement.modelling import Model, apart_at
 from shopset.core.placement.placements import Placement
 from shopset.core.placement.plans import Seen
 from shopset.core.placement.problems import Bools, Floats, Ints, Problem, Solution
+from shopset.core.placement.shuffling import shuffled
 from shopset.core.placement.solving import packed, solve
 
 REBALANCE: Final = "rebalance"
@@ -45,6 +46,8 @@ def targets(fleet: Fleet, seen: Seen, found: Model, budget: int) -> Targets:
     stay = kept(problem) if len(found.shopsets) else problem.legs
     forced = (stay != problem.legs).any(1) | ((stay >= 0).sum(1) < problem.replicas)
     solution = _solved(problem, stay, forced, budget) if len(found.shopsets) else None
+    if solution is not None:
+        solution = replace(solution, legs=shuffled(problem, solution.legs, _shuffled_kinds(fleet, found)))
     legs = packed(stay) if solution is None else solution.legs.copy()
     why: dict[int, str] = {}
     if solution is not None:
@@ -75,6 +78,12 @@ def targets(fleet: Fleet, seen: Seen, found: Model, budget: int) -> Targets:
                 else:
                     unfit.append(found.groups[row].name)
     return Targets(legs, why, solution, tuple(unfit), tuple(refused))
+
+
+def _shuffled_kinds(fleet: Fleet, found: Model) -> Bools:
+    """Tell of each kind whether its class asks for shuffle sharding; what is isolated has ShopSets to itself."""
+    asked = [fleet.shop_classes[name].spec.isolation.shuffle for name in found.classes]
+    return np.array([each and not isolated for each in asked for isolated in (False, True)], bool)
 
 
 def is_back(cluster: str) -> str:

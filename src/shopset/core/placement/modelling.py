@@ -103,7 +103,7 @@ def wanted_replicas(fleet: Fleet, group: Group) -> int:
 def effective_demand(fleet: Fleet, shops: Shops) -> Floats:
     """Return the demand of each shop in each resource, (shops, R): the stated one, or what the Platform assumes."""
     assumed = fleet.platform.spec.placement.demand
-    defaults = np.array([assumed.requests_per_second or 0.0, float(assumed.connections or 0)])
+    defaults = np.array([assumed.requests_per_second, float(assumed.connections)])
     stated = np.where(np.isnan(shops.demand), defaults, shops.demand)
     return np.column_stack([stated, np.ones(len(shops))])
 
