@@ -201,8 +201,7 @@ class TestCapacity:
         said = shopctl("capacity", "beta")
         assert (said.code, "there is no tier 'beta'; there are prod" in said.err) == (exits.FAILURE, True)
 
-    def test_once_placed_it_is_of_the_placement(self, shopctl: Shopctl) -> None:
-        """Placed by the engine; a shop that came since is told not to be placed."""
+    def test_before_anything_is_placed_it_is_of_the_planned_placement_and_says_so(self, shopctl: Shopctl) -> None:
         from shopset.cli.capacity import look  # noqa: PLC0415  # beside its one use
         from shopset.cli.settings import Settings  # noqa: PLC0415
 
