@@ -7,6 +7,7 @@ import numpy as np
 
 from controller.test_shops import filled, shop
 from controller.test_telling import Cluster, cluster
+from shopset.api import Shop
 from shopset.controller.placing import table_of
 from shopset.controller.shops import Shops
 from shopset.core.placement.placements import Group, PlacedShop, Placement
@@ -23,6 +24,11 @@ def unreadable(name: str) -> dict[str, Any]:
     return {**shop(name), "spec": {"hosts": ["not a host"], "class": "small"}}
 
 
+def large(name: str, host: str, **spec: Any) -> dict[str, Any]:
+    found = shop(name, host, since=1, **spec)
+    return {**found, "spec": {**found["spec"], "class": "large"}}
+
+
 def places(**replicas: tuple[str, ...]) -> Placement:
     groups = [Group(f"small/{name}", "small", found) for name, found in replicas.items()]
     return Placement.of(groups, [PlacedShop(name, f"small/{name}", ()) for name in replicas])
@@ -31,11 +37,11 @@ def places(**replicas: tuple[str, ...]) -> Placement:
 def test_the_table_is_that_of_the_resources() -> None:
     manifests = [
         shop("b", "b.example.com", "c.example.com", since=2, demand={"requestsPerSecond": 2.5, "connections": 3}),
-        shop("a", "a.example.com", since=1, pins=["a-1", "b-1"], **{"class": "large"}),
+        large("a", "a.example.com", pins=["a-1", "b-1"]),
         shop("c", "d.example.com", demand={"requestsPerSecond": 1.0}),
     ]
     found = table(filled(*manifests, unreadable("broken")))
-    wanted = from_resources(each for each in map(parse, manifests) if not hasattr(each, "advice"))
+    wanted = from_resources(each for each in map(parse, manifests) if isinstance(each, Shop))
     assert (found.shops.names, found.shops.hosts, found.shops.pins) == (
         wanted.shops.names,
         wanted.shops.hosts,

@@ -161,6 +161,16 @@ def test_namespaces_are_the_users_to_set() -> None:
     assert "--namespace=fleet" in container["args"]
 
 
+def test_files_of_shops_are_a_volume_of_the_users() -> None:
+    objects = by_name(template("--set=shops.volume.configMap.name=our-shops"))
+    spec = objects["Deployment", "shopset", "shopset-controller"]["spec"]["template"]["spec"]
+    assert {"name": "shops", "configMap": {"name": "our-shops"}} in spec["volumes"]
+    (container,) = spec["containers"]
+    (mounted,) = (each["mountPath"] for each in container["volumeMounts"] if each["name"] == "shops")
+    with make_context("run", list(container["args"])) as context:
+        assert context.params["shops"] == Path(mounted)
+
+
 def test_the_pod_satisfies_the_restricted_profile(installed: ApiServer) -> None:
     pod = by_name(kustomized())["Deployment", "shopset", "shopset-controller"]["spec"]["template"]
     found = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod["spec"]}
