@@ -60,9 +60,7 @@ def test_a_release_over_clusters_with_an_argo_cd_each(world: KubernetesWorld) ->
     world.tiers = {"dev": (), "prod": ("bake: 1s",)}
     world.copies = (Copy("c-1", "dev", "staging", "c"), Copy("a-1", "prod", "production", "a"))
     apply(world)
-    world.start("controller", "--timeout=5", f"--members={kubeconfig_of_members(world)}", "--poll=5")
-    first = world.head("apps")
-    world.wait("prod verifies the first", lambda: world.verified("prod", first))
+    world.begin("--timeout=5", f"--members={kubeconfig_of_members(world)}", "--poll=5")
     assert not world.application("a-1")
     assert [applications(world, name) for name in ("a", "c")] == [[f"{world.name}-a-1"], [f"{world.name}-c-1"]]
     below, above = (next(iter(world.ledger().verified[tier].values())) for tier in ("dev", "prod"))

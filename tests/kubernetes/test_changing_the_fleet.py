@@ -14,9 +14,7 @@ from testbed.kubernetes import TOKEN
 def test_a_shopset_changes_its_tier(small: KubernetesWorld) -> None:
     small.copies = (*small.copies, Copy("b-1", "dev", "staging", "b"))
     small.apply()
-    small.start()
-    first = small.head("apps")
-    small.wait("prod verifies the first", lambda: small.verified("prod", first))
+    small.begin()
     small.wait("b-1 is ready", lambda: small.status("shopset", "b-1").get("ready"))
     before = cart(small, "b-1")
     assert overlays(small) == {"tier-0": ["b-1", "c-1"], "tier-1": ["a-1"]}
@@ -49,9 +47,7 @@ def test_a_shopset_changes_its_tier(small: KubernetesWorld) -> None:
 
 
 def test_a_cluster_comes_and_goes(small: KubernetesWorld) -> None:
-    small.start()
-    first = small.head("apps")
-    small.wait("prod verifies the first", lambda: small.verified("prod", first))
+    small.begin()
     name = f"{small.name}-late"
     late = Copy("d-1", "prod", "production", name)
     small.copies = (*small.copies, late)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import pytest
@@ -15,10 +16,13 @@ import pytest
 from shopset.cli.scaffolding import Copy
 from shopset.core.release.records import ClusterRecord
 from support.histories import check_history
-from support.kubernetes import KubernetesWorld, away
+from support.kubernetes import Controller, KubernetesWorld, away
 from support.worlds import git
 
 ELECTION = ("--leader-elect", "--lease-duration=3")
+UNTOLD = ("--webhook-port=-1", "--poll=1")
+ACTIONS: Final = ("record the tiers", "apply the Application", "tag ", "takes", "verifies", "fast-forward")
+"""Words by which a log tells of each kind of action."""
 PARTS: Final = (
     "nginx",
     "argocd-repo-server",
@@ -47,27 +51,31 @@ def test_of_two_replicas_one_acts_and_the_other_takes_over(small: KubernetesWorl
 
 
 def test_two_that_act_at_once_by_mistake_do_no_harm(small: KubernetesWorld) -> None:
-    small.start("one")
-    small.start("two")
-    first = small.head("apps")
-    small.wait("prod verifies the first", lambda: small.verified("prod", first))
+    # Nobody tells them of pushes: each looks by itself.
+    small.start("one", *UNTOLD)
+    small.begin(*UNTOLD)
     second = small.release("2")
     small.wait("prod verifies the second", lambda: small.verified("prod", second))
     check_history(small)
 
 
-@pytest.mark.parametrize(
-    "word", ["record the tiers", "tag ", "takes", "apply the Application", "verifies", "fast-forward"]
-)
-def test_a_controller_that_is_killed_after_an_action_is_followed_by_another(small: KubernetesWorld, word: str) -> None:
-    killed = small.start("killed")
-    small.wait(f"it has done: {word}", lambda: word in killed.log.read_text() or killed.process.poll() is not None)
-    killed.kill()
-    small.start("follower")
-    first = small.head("apps")
-    small.wait("prod verifies the first", lambda: small.verified("prod", first))
-    small.wait("a-1 is ready", lambda: small.status("shopset", "a-1").get("ready"))
-    check_history(small)
+def test_a_controller_that_is_killed_after_an_action_is_followed_by_another(small: KubernetesWorld) -> None:
+    """Each completes the release at which another was killed, and is killed at the next, after another kind of action."""
+    acting, told = small.start("0"), 0
+    commit = small.head("apps")
+    for number, word in enumerate(ACTIONS, 1):
+        if number > 1:
+            commit = small.release(str(number))
+        if word == "apply the Application":
+            small.copies = (*small.copies, Copy("b-1", "dev", "staging", "b"))
+            small.apply()
+        small.wait(f"it has done: {word}", partial(has_told, acting, word, told))
+        acting.kill()
+        acting = small.start(str(number))
+        small.wait(f"prod verifies release {number}", partial(small.verified, "prod", commit))
+        small.wait("a-1 is ready", lambda: small.status("shopset", "a-1").get("ready"))
+        check_history(small)
+        told = len(acting.log.read_text())
 
 
 @pytest.mark.takes_a_part_away
@@ -78,7 +86,7 @@ def test_each_part_is_away_for_a_while_and_people_interfere(small: KubernetesWor
     gate = "gates: [{name: nothing, query: {expr: vector(0), threshold: 1.0}}]"
     small.tiers = {"dev": (gate,), "prod": ("bake: 1s", gate)}
     small.apply()
-    small.start("controller", "--timeout=5")
+    small.start("controller", "--timeout=5", "--poll=1")
     for number, part in enumerate(chance.sample(PARTS, len(PARTS)), 1):
         interfere = chance.choice((retarget, sync_by_hand, push_to_the_tier))
         commit = small.release(str(number))
@@ -96,9 +104,7 @@ def test_each_part_is_away_for_a_while_and_people_interfere(small: KubernetesWor
 def test_a_release_goes_on_without_a_lost_cluster(small: KubernetesWorld) -> None:
     small.copies = (*small.copies, Copy("b-1", "prod", "production", "b"))
     small.apply()
-    small.start()
-    first = small.head("apps")
-    small.wait("prod verifies the first", lambda: small.verified("prod", first))
+    small.begin()
     with away(small.bed, "b-apiserver"):
         second = small.release("2")
         small.wait("dev verifies the second", lambda: small.verified("dev", second))
@@ -170,6 +176,11 @@ def insist(world: KubernetesWorld, act: Callable[[], object]) -> None:
 
 
 # -- looking
+
+
+def has_told(controller: Controller, word: str, since: int) -> bool:
+    """Whether a controller has told of an action since its log had a length."""
+    return word in controller.log.read_text()[since:]
 
 
 def is_as_it_should_be(world: KubernetesWorld) -> bool:

@@ -21,6 +21,8 @@ from testbed.processes import wait_for
 from testbed.records import write
 
 GATES = "gates: [{name: no-alerts, alerts: {matchers: {alertname: CartErrors, namespace: '{namespace}'}}}]"
+LOOKING = ("--poll=1",)
+"""Of a controller that is to see soon what nobody tells of: alerts, and a Prometheus that does not answer."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,7 @@ def alarm(small: KubernetesWorld) -> Iterator[Alarm]:
 
 def test_an_alert_stops_a_release_whether_or_not_anybody_looks(small: KubernetesWorld, alarm: Alarm) -> None:
     set_dev(small, "bake: 1s", "onFailure: Rollback", GATES)
-    controller = small.start()
-    first = small.head("apps")
-    small.wait("prod verifies the first", lambda: small.verified("prod", first))
+    first = small.begin(*LOOKING)
 
     set_dev(small, "bake: 1h", "onFailure: Rollback", GATES)
     bad = small.release("2")
@@ -108,11 +108,11 @@ def test_an_alert_stops_a_release_whether_or_not_anybody_looks(small: Kubernetes
     set_dev(small, "bake: 1h", "onFailure: Continue", GATES)
     unseen = small.release("4")
     small.wait("dev bakes the fourth", lambda: bakes(small, unseen))
-    assert controller.stop() == 0
+    assert small.controllers[0].stop() == 0
     alarm.fire("c-1")
     alarm.end("c-1")
     assert not small.ledger().is_rejected("dev", small.revision(unseen))
-    small.start("follower")
+    small.start("follower", *LOOKING)
     small.wait("dev rejects the fourth", lambda: small.ledger().is_rejected("dev", small.revision(unseen)))
     assert "CartErrors" in rejected(small, unseen).message
     assert [pin.apps for pin in small.ledger().pins["prod"]] == [first, good]
@@ -124,9 +124,8 @@ def test_an_alert_stops_a_release_whether_or_not_anybody_looks(small: Kubernetes
 @pytest.mark.usefixtures("alarm")
 def test_nothing_is_verified_while_prometheus_is_away(small: KubernetesWorld) -> None:
     set_dev(small, "bake: 1s", GATES)
-    controller = small.start()
-    first = small.head("apps")
-    small.wait("prod verifies the first", lambda: small.verified("prod", first))
+    small.begin(*LOOKING)
+    (controller,) = small.controllers
     with away(small.bed, "prometheus"):
         second = small.release("2")
         small.wait("the gate is unknown", lambda: "is unknown" in verified_condition(small)["message"])
@@ -143,9 +142,7 @@ def test_nothing_is_verified_while_prometheus_is_away(small: KubernetesWorld) ->
 def test_what_does_not_get_healthy_or_fails_its_smoke_test_stops_at_the_lowest_tier(small: KubernetesWorld) -> None:
     small.platform = {"delivery": {"argocd": {"retry": {"limit": 1, "backoff": {"duration": "1s"}}}}}
     set_dev(small, "failureGrace: 1s")
-    small.start()
-    first = small.head("apps")
-    small.wait("prod verifies the first", lambda: small.verified("prod", first))
+    first = small.begin()
 
     sick = small.push({"cart/deployment.yaml": deployment(nowhere=True)}, "carts that fit nowhere")
     assert watched(small, exits.FAILURE)[-1].startswith("dev   Rejected: Degraded: c-1 is Degraded")

@@ -11,10 +11,7 @@ from testbed.records import Bed
 
 def test_a_release_climbs_tier_by_tier(world: KubernetesWorld) -> None:
     world.apply()
-    world.start()
-    first = world.head("apps")
-    world.wait("the first revision is verified on dev", lambda: world.verified("dev", first))
-    world.wait("the first revision is verified on prod", lambda: world.verified("prod", first))
+    world.begin()
     second = world.release("2")
     world.wait("the release is verified on prod", lambda: world.verified("prod", second))
     ledger = world.ledger()
@@ -139,7 +136,7 @@ def test_nothing_is_written_while_nothing_happens(world: KubernetesWorld) -> Non
     world.tiers = {"dev": ()}
     world.copies = (Copy("c-1", "dev", "staging", "c"),)
     world.apply()
-    controller = world.start()
+    controller = world.start("controller", "--poll=1")
     world.wait("c-1 is ready", lambda: world.status("shopset", "c-1").get("ready"))
     world.wait("dev is verified", lambda: world.status("tier", "dev").get("phase") == "Verified")
     before = versions(world)

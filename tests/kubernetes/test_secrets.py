@@ -60,7 +60,7 @@ def test_credentials_are_rotated_and_never_told(small: KubernetesWorld) -> None:
         small.platform = {"monitoring": {"prometheus": {"url": prometheus, "secret": "metrics"}, "timeout": "20s"}}
         small.tiers = {**small.tiers, "dev": ("gates: [{name: nothing, query: {expr: vector(0), threshold: 1.0}}]",)}
         small.apply()
-        controller = small.start("controller", f"--metrics-port={port}", f"--secrets={folder}")
+        controller = small.start("controller", f"--metrics-port={port}", f"--secrets={folder}", "--poll=1")
         with looking_at(controller.process.pid) as processes:
             first = small.head("apps")
             small.wait("prod verifies the first", lambda: small.verified("prod", first))

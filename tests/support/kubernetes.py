@@ -1,32 +1,38 @@
 """A small real world on the test bed: a fleet in a namespace, three repositories behind HTTP, and controllers as processes."""
 
+import hashlib
+import hmac
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import pygit2
 import yaml
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Namespace
 
 from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, first_commit
 from shopset.core.release.ledgers import Ledger, read_ledger
 from shopset.engine.workplaces import credential_environment
-from shopset.kube.clients import APPLICATION, PLURALS, RESOURCES, KubeError, asking, connect
+from shopset.kube.clients import APPLICATION, PLURALS, RESOURCES, KubeError, NotFoundError, asking, connect
 from shopset.kube.leases import LEASE
 from support.worlds import COPIES, ENVIRONMENT, git
 from testbed.gitserver import make_repositories
 from testbed.kubernetes import kubectl, serves
 from testbed.processes import wait_for
-from testbed.programs import program
+from testbed.programs import free_ports, program
 from testbed.records import MEMBERS, USERS, Bed
 
 _KINDS: Final = {
@@ -61,18 +67,27 @@ def prepare(bed: Bed) -> None:
 
 
 class Controller:
-    """A controller as a process of its own."""
+    """A controller as a process of its own. It is told of pushes, and looks by itself as rarely as an installed one."""
 
     def __init__(self, world: "KubernetesWorld", name: str, *options: str) -> None:
         self.log = world.folder / f"{name}.log"
+        (port,) = free_ports(1)
+        self._hook = f"http://127.0.0.1:{port}/webhooks/git"
         # It ends with the test's process, however that ends.
         command = [program("setpriv"), "--pdeathsig", "KILL", "--"]
         command += [sys.executable, "-m", "shopset.controller", "run", "--log-format=text", "--log-level=debug"]
         command += [f"--kubeconfig={world.bed.kubeconfig}", "--context=management", f"--namespace={world.name}"]
         command += [f"--cache={world.folder / name}", f"--git-credentials={world.credentials}", "--host=127.0.0.1"]
-        command += ["--health-port=-1", "--metrics-port=-1", "--webhook-port=-1", "--poll=1", *options]
+        command += ["--health-port=-1", "--metrics-port=-1", *options]
+        command += [f"--webhook-port={port}", f"--webhook-secret={world.webhook_secret}"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True)
+
+    def tell(self, body: bytes, signature: str) -> None:
+        """Tell it of a push, as a git server does; one that does not listen yet has not looked yet."""
+        asked = urllib.request.Request(self._hook, body, {"X-Shopset-Signature-256": signature})  # noqa: S310  # its own
+        with suppress(OSError), urllib.request.urlopen(asked, timeout=10):  # noqa: S310
+            pass
 
     def kill(self) -> None:
         """End it as a node does that loses its power."""
@@ -110,8 +125,10 @@ class KubernetesWorld:
         self.credentials.mkdir()
         (self.credentials / "username").write_text("shopset")
         (self.credentials / "password").write_text(USERS["shopset"])
-        self.kubectl("create", "namespace", self.name)
-        self._client = connect(str(self.bed.kubeconfig), "management")
+        self.webhook_secret = self.folder / "webhook-secret"
+        self.webhook_secret.write_text(secrets.token_hex(16))
+        self.client = connect(str(self.bed.kubeconfig), "management")
+        self.client.create(Namespace(metadata=ObjectMeta(name=self.name)))
         self._ledger: tuple[str, Ledger] = ("", Ledger())
 
     # -- the fleet
@@ -132,6 +149,8 @@ class KubernetesWorld:
             if each["kind"] == "Platform":
                 each["metadata"]["name"] = self.name
                 each["spec"]["prefixes"] = {"namespace": f"{self.name}-"}
+                # By default Argo CD reads the schema of all kinds at each sync, which takes it longer than all else.
+                each["spec"]["delivery"] = {"argocd": {"syncOptions": ["Validate=false"]}}
                 each["spec"] |= self.platform
         return found
 
@@ -154,6 +173,14 @@ class KubernetesWorld:
         self.controllers.append(Controller(self, name, *options))
         return self.controllers[-1]
 
+    def begin(self, *options: str) -> str:
+        """Start a controller, and wait until the highest tier verifies what the repositories have. Returns the apps commit."""
+        self.start("controller", *options)
+        first = self.head("apps")
+        highest = list(self.tiers)[-1]
+        self.wait(f"{highest} verifies the first", lambda: self.verified(highest, first))
+        return first
+
     # -- looking
 
     def kubectl(self, *arguments: str, stdin: str = "", cluster: str = "management") -> str:
@@ -168,7 +195,7 @@ class KubernetesWorld:
         # It is asked for all the time, for which kubectl would take longer than what is waited for.
         try:
             with asking(f"{kind} {name}"):
-                return dict(self._client.get(_KINDS[kind], name, namespace=namespace or self.name))
+                return dict(self.client.get(_KINDS[kind], name, namespace=namespace or self.name))
         except KubeError:
             return {}
 
@@ -284,7 +311,15 @@ class KubernetesWorld:
         git("push", "--quiet", "origin", f"HEAD:{branch}", folder=work)
         commit = git("rev-parse", "HEAD", folder=work)
         shutil.rmtree(work)
+        self._tell(repository)
         return commit
+
+    def _tell(self, repository: str) -> None:
+        """Tell the controllers of a push to a repository."""
+        body = json.dumps({"repository": f"{self.bed.git}{self.name}/shopset-{repository}.git"}).encode()
+        signature = hmac.new(self.webhook_secret.read_bytes(), body, hashlib.sha256).hexdigest()
+        for each in self.controllers:
+            each.tell(body, f"sha256={signature}")
 
     def release(self, number: str) -> str:
         """Push a release that changes the cart's Pods."""
@@ -298,9 +333,10 @@ class KubernetesWorld:
                 each.kill()
             if show:
                 sys.stderr.write(each.log.read_text()[-6000:])
-        self._client.close()
-        names = [f"{self.name}-{copy.name}" for copy in self.copies]
-        self.kubectl("delete", "applications.argoproj.io", "-n", "argocd", "--ignore-not-found", "--wait=false", *names)
+        for copy in self.copies:
+            with suppress(NotFoundError), asking(f"the Application of {copy.name}"):
+                self.client.delete(APPLICATION, f"{self.name}-{copy.name}", namespace="argocd")
+        self.client.close()
 
 
 def annotated(deployment: str, number: str) -> str:
