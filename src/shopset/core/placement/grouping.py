@@ -6,12 +6,15 @@ A shop that is too large to share has a group of its own, `standard/hoge`.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
+from operator import ne
 from typing import Final
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement.modelling import effective_demand
@@ -37,6 +40,8 @@ class Regrouping:
     split: tuple[str, ...] = ()
     """Groups that were divided, or that a shop left for one of its own."""
     merged: tuple[str, ...] = ()
+    rows: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Group -> rows of its shops."""
 
 
 def own_group(shop_class: str, shop: str) -> str:
@@ -113,6 +118,7 @@ class _Regrouper:
     joined: list[str] = field(default_factory=list)
     split: list[str] = field(default_factory=list)
     merged: list[str] = field(default_factory=list)
+    left: tuple[str, ...] = ()
     rows: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     """Group -> rows of its shops."""
 
@@ -132,37 +138,72 @@ class _Regrouper:
                 self._divide(name)
         self._merge()
         self._rejoin()
-        present = set(self.shops.names)
-        left = tuple(sorted(name for name in self.placement.members if name not in present))
         empty = [name for name in self.placement.groups if name not in self.rows]
         made = [self.groups[name] for name in self.rows if self.placement.groups.get(name) != self.groups[name]]
         after = self.placement
         if made or empty:
             after = after.with_groups(made, empty)
-        if left:
-            after = after.without_shops(left)
+        if self.left:
+            after = after.without_shops(self.left)
         if self.moved:
             after = after.with_shops(self.moved.values())
-        return Regrouping(after, tuple(self.joined), left, tuple(self.split), tuple(self.merged))
+        return Regrouping(after, tuple(self.joined), self.left, tuple(self.split), tuple(self.merged), self.rows)
 
     def _keep(self) -> list[int]:
-        """Return the rows of shops that are in no group of their class yet; the others are in theirs."""
-        members, placed_hosts = dict(self.placement.members.items()), dict(self.placement.hosts.items())
-        names, hosts = self.shops.class_names, self.shops.hosts
-        joining = []
-        known = {name: name in self.fleet.shop_classes for name in names}
-        for row, (shop, number) in enumerate(zip(self.shops.names, self.shops.classes.tolist(), strict=True)):
-            group = self.groups.get(members.get(shop, ""))
-            to_pin = row in self.shops.pins and (group is None or is_shared(group.name) or not group.pinned)
-            if known[names[number]] and (group is None or group.shop_class != names[number] or to_pin):
-                joining.append(row)
-                continue
-            if group is None:
-                continue
-            self.rows[group.name].append(row)
-            if placed_hosts.get(shop, ()) != hosts[row]:
-                self.moved[shop] = PlacedShop(shop, group.name, hosts[row])
-        return joining
+        """Return the rows of shops that are in no group of their class yet; the others are in theirs.
+
+        A million shops are looked up once, and all else is done with arrays.
+        """
+        shops, shards = self.shops, self.placement.shards.values()
+        placed = list(chain.from_iterable(each.names for each in shards))
+        placed_hosts = list(chain.from_iterable(each.hosts for each in shards))
+        numbers = {name: number for number, name in enumerate(self.groups)}
+        of_placed = np.fromiter(
+            map(numbers.get, chain.from_iterable(each.groups for each in shards), repeat(-1)), np.int64, len(placed)
+        )
+        places = dict(zip(placed, range(len(placed)), strict=True))
+        at = np.fromiter(map(places.get, shops.names, repeat(-1)), np.int64, len(shops))
+        group = np.append(of_placed, -1)[at]
+        here = np.zeros(len(placed), np.bool_)
+        here[at[at >= 0]] = True
+        self.left = tuple(sorted(placed[place] for place in np.flatnonzero(~here)))
+        joining = self._joining(group)
+        self._fill(group, np.flatnonzero((group >= 0) & ~joining), at, placed_hosts)
+        return np.flatnonzero(joining).tolist()
+
+    def _joining(self, group: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which shops are to be in another group than that of which the number is given; -1: in none."""
+        shops, groups = self.shops, list(self.groups.values())
+        classes = {name: number for number, name in enumerate(shops.class_names)}
+        class_of = np.array([*(classes.get(each.shop_class, -1) for each in groups), -1], np.int64)
+        joining = class_of[group] != shops.classes
+        for row in shops.pins:
+            its = groups[group[row]] if group[row] >= 0 else None
+            joining[row] |= its is None or is_shared(its.name) or not its.pinned
+        known = np.array([name in self.fleet.shop_classes for name in shops.class_names], np.bool_)
+        return np.asarray(joining & known[shops.classes])
+
+    def _fill(
+        self,
+        group: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        at: NDArray[np.int64],
+        placed_hosts: Sequence[tuple[str, ...]],
+    ) -> None:
+        """Put shops into the groups that they are in, and note those whose hosts have changed."""
+        ordered = rows[np.argsort(group[rows], kind="stable")]
+        ends = np.cumsum(np.bincount(group[rows], minlength=len(self.groups))).tolist()
+        start = 0
+        for name, end in zip(self.groups, ends, strict=True):
+            if end > start:
+                self.rows[name] = ordered[start:end].tolist()
+            start = end
+        names = list(self.groups)
+        hosts = self.shops.hosts
+        differs = map(ne, map(placed_hosts.__getitem__, at[rows].tolist()), map(hosts.__getitem__, rows.tolist()))
+        for row in rows[np.fromiter(differs, np.bool_, len(rows))].tolist():
+            shop = self.shops.names[row]
+            self.moved[shop] = PlacedShop(shop, names[group[row]], hosts[row])
 
     def _grains(self) -> dict[str, float]:
         totals = np.bincount(self.shops.classes, self.demand, len(self.shops.class_names))

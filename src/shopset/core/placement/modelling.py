@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -51,10 +52,12 @@ def model(
     placement: Placement,
     clusters: Mapping[str, ClusterRecord],
     unusable: Set[str] = frozenset(),
+    rows: Mapping[str, Sequence[int]] | None = None,
 ) -> Model:
     """Return the problem that a placement poses. Its groups are all of classes that the fleet has.
 
     `clusters` is what the ledger says of clusters; to `unusable` ShopSets nothing new is to come.
+    `rows` is group -> rows of its shops, where the caller knows them.
     """
     groups = tuple(each for each in placement.groups.values() if each.shop_class in fleet.shop_classes)
     shopsets, classes = tuple(fleet.shopsets), tuple(fleet.shop_classes)
@@ -64,7 +67,7 @@ def model(
     allowed = _allowed(fleet, classes)
     kind = np.array([2 * classes.index(each.shop_class) + each.dedicated for each in groups], np.int32)
     wanted = np.array([wanted_replicas(fleet, each) for each in groups], np.int32)
-    demand, weight = group_demand(fleet, shops, placement, groups)
+    demand, weight = group_demand(fleet, shops, placement, groups, rows)
     capacity, assumed = _capacity(fleet, demand)
     problem = Problem(
         capacity=capacity,
@@ -108,14 +111,30 @@ def effective_demand(fleet: Fleet, shops: Shops) -> Floats:
     return np.column_stack([stated, np.ones(len(shops))])
 
 
-def group_demand(fleet: Fleet, shops: Shops, placement: Placement, groups: Sequence[Group]) -> tuple[Floats, Ints]:
+def group_demand(
+    fleet: Fleet,
+    shops: Shops,
+    placement: Placement,
+    groups: Sequence[Group],
+    rows_of: Mapping[str, Sequence[int]] | None = None,
+) -> tuple[Floats, Ints]:
     """Return the demand (G, R) of groups, and how many shops each has (G,)."""
+    if rows_of is not None:
+        return _demand_of_rows(effective_demand(fleet, shops), [rows_of.get(each.name, ()) for each in groups])
     rows = {each.name: row for row, each in enumerate(groups)}
     members = dict(placement.members.items())
     of_shops = np.fromiter((rows.get(members.get(name, ""), -1) for name in shops.names), np.int64, len(shops))
     placed, demand = of_shops >= 0, effective_demand(fleet, shops)
     sums = [np.bincount(of_shops[placed], demand[placed, column], len(groups)) for column in range(len(RESOURCES))]
     return np.column_stack(sums), sums[-1].astype(np.int32)
+
+
+def _demand_of_rows(demand: Floats, rows: Sequence[Sequence[int]]) -> tuple[Floats, Ints]:
+    counts = np.array([len(each) for each in rows], np.int32)
+    group = np.repeat(np.arange(len(rows)), counts)
+    shop = np.fromiter(chain.from_iterable(rows), np.int64, len(group))
+    sums = [np.bincount(group, demand[shop, column], len(rows)) for column in range(len(RESOURCES))]
+    return np.column_stack(sums), counts
 
 
 def _domains(fleet: Fleet, level: str) -> tuple[tuple[str, ...], list[int]]:

@@ -28,7 +28,7 @@ def plan_placement(
     `budget` lets so many shops more than needed move, where that makes loads more even: `author` asked for it, for `reason`.
     """
     grouped = regroup(fleet, seen.shops, seen.placement)
-    found = model(fleet, seen.shops, grouped.placement, seen.clusters, seen.unusable)
+    found = model(fleet, seen.shops, grouped.placement, seen.clusters, seen.unusable, grouped.rows)
     goal = targets(fleet, seen, found, budget)
     step = next_step(fleet, seen, found, goal)
     after = grouped.placement.with_groups(step.groups) if step.groups else grouped.placement
