@@ -22,6 +22,8 @@ _ROUNDS: Final = 2
 _FEW: Final = 10
 """For every so many moves, one shop's replicas may change their roles only to even out the loads."""
 _SWEEPS: Final = 12
+_ROCK: Final = 0.08
+"""Groups that need more of a ShopSet than this do not move within a budget: ShopSets full of them can't be evened out any more."""
 _NIMBLE: Final = 4_000
 """So many groups are looked at for each improvement: those that count most."""
 
@@ -99,7 +101,9 @@ class Effort:
         self.balance, self.stay, self.budget = balance, stay, budget
         weight = balance.problem.weight
         self.nimble = np.argsort(-sizes(balance) / weight.clip(1), kind="stable")
-        self.loose = Choice(np.sort(self.nimble[~balance.problem.fixed[self.nimble]][:_NIMBLE]), stay, tied=True)
+        free = self.nimble[~balance.problem.fixed[self.nimble]]
+        sand = free[sizes(balance)[free] <= _ROCK]
+        self.loose = Choice(np.sort((sand if len(sand) else free)[:_NIMBLE]), stay, tied=True)
         moves = missing_positions(balance.problem, stay).sum(1) * weight
         self.allowance = (int(moves.sum()) + budget) // _FEW
         self.swapped = np.zeros(len(weight), np.bool_)
