@@ -171,6 +171,8 @@ def _controller_manager(folder: Path, name: str) -> Part:
         "--leader-elect=false",
         "--secure-port=0",
         f"--controllers={controllers}",
+        # A node whose API server hung for a while is no node that failed: kwok would not make its Pods ready again, as kubelets do.
+        "--node-monitor-grace-period=1h",
     ]
     return Part(f"{name}-controller-manager", command)
 
