@@ -5,10 +5,11 @@ from collections import Counter
 from shopset.cli import exits
 from shopset.cli.placing import ask
 from shopset.cli.printing import Output, Printer, rows_as_dicts
+from shopset.cli.serving import serving
 from shopset.cli.settings import Settings
 from shopset.cli.wiring import open_workplace
-from shopset.core.placement.evaluating import loads, utilisation
-from shopset.core.placement.modelling import model
+from shopset.core.fleets import Fleet
+from shopset.core.placement.plans import Seen
 from shopset.core.placement.requests import DrainCluster, LoseCluster, Rebalance, ReturnCluster
 from shopset.core.release.refusals import RequestRefusedError
 
@@ -50,34 +51,24 @@ def list_clusters(settings: Settings, output: Output) -> int:
     """List clusters: state, ShopSets, shops and loads."""
     workplace = open_workplace(settings)
     seen, _ = workplace.placer.observe(workplace.engine.observe())
-    found = model(workplace.fleet, seen.shops, seen.placement, seen.clusters, seen.unusable)
-    shares = utilisation(found.problem, loads(found.problem, found.problem.legs).rows)[0].max(1)
-    shops: Counter[str] = Counter()
-    worst: dict[str, float] = {}
-    for row, group in enumerate(found.groups):
-        for cluster in {
-            workplace.fleet.shopsets[name].spec.cluster for name in group.replicas if name in found.numbers
-        }:
-            shops[cluster] += int(found.problem.weight[row])
-    for name, column in found.numbers.items():
-        cluster = workplace.fleet.shopsets[name].spec.cluster
-        worst[cluster] = max(worst.get(cluster, 0.0), float(shares[column]))
+    served = serving(workplace.fleet, seen)
+    shops = _shops(workplace.fleet, seen)
     heads = ("NAME", "STATE", "WISH", "SHOPSETS", "SHOPS", "WORST LOAD", "VERSION", "WHY")
     rows: list[tuple[str, ...]] = []
     for name, each in workplace.fleet.clusters.items():
         record = seen.clusters.get(name)
-        number = sum(shopset.spec.cluster == name for shopset in workplace.fleet.shopsets.values())
+        hosted = [served[shopset.name] for shopset in workplace.fleet.shopsets.values() if shopset.spec.cluster == name]
         state = record.state if record else "Active"
-        load = f"{worst[name]:.0%}" if name in worst else "-"
+        worst = max(hosted, key=lambda one: -1.0 if one.share is None else one.share, default=None)
         version = seen.versions.get(name, each.spec.version or "-")
         rows.append(
             (
                 name,
                 state,
                 each.spec.wish,
-                str(number),
+                str(len(hosted)),
                 f"{shops[name]:,}",
-                load,
+                worst.load if worst else "-",
                 version,
                 record.reason if record else "",
             )
@@ -91,3 +82,14 @@ def list_clusters(settings: Settings, output: Output) -> int:
     else:
         printer.table(heads, rows)
     return exits.OK
+
+
+def _shops(fleet: Fleet, seen: Seen) -> Counter[str]:
+    """Return how many shops have a replica on each cluster."""
+    members = Counter(seen.placement.members.values())
+    found: Counter[str] = Counter()
+    for group in seen.placement.groups.values():
+        replicas = [fleet.shopsets[name] for name in group.replicas if name in fleet.shopsets]
+        for cluster in {shopset.spec.cluster for shopset in replicas}:
+            found[cluster] += members[group.name]
+    return found

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import yaml
 
-from shopset.api import Resource, Tier, format_duration
+from shopset.api import Resource, Shop, Tier, format_duration
 from shopset.cli import exits
 from shopset.cli.kinds import RESOURCES, UnknownKindError, resolve_kind
-from shopset.cli.printing import Output, Printer, ago, rows_as_dicts
+from shopset.cli.printing import Output, Printer, ago, complain, rows_as_dicts
 from shopset.cli.releases import describer, release_table
 from shopset.cli.settings import Settings
 from shopset.cli.wiring import Workplace, connect, load_fleet
+from shopset.core.errors import ShopsetError
 from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Plan
 from shopset.core.release.revisions import SHORT
@@ -90,7 +91,8 @@ class _Seen:
 
     @cached_property
     def workplace(self) -> Workplace:
-        return connect(self._settings, self.fleet)
+        shops = tuple(each for each in self.reading.resources if isinstance(each, Shop))
+        return connect(self._settings, self.fleet, shops=shops)
 
     @cached_property
     def observed(self) -> Observed:
@@ -176,6 +178,7 @@ def _promotion(tier: Tier) -> str:
 
 
 def _shopsets(seen: _Seen) -> _View:
+    served = _served(seen)
     rows = []
     for name, shopset in seen.fleet.shopsets.items():
         found = seen.observed.applications.get(name)
@@ -189,6 +192,7 @@ def _shopsets(seen: _Seen) -> _View:
                 _revision_of(seen, name),
                 found.sync if found else "-",
                 found.health if found else "-",
+                *served.get(name, ()),
                 ago(found.synced_at if found else None, seen.now),
                 seen.fleet.namespace(name),
                 (found.commit or "-")[:SHORT] if found else "-",
@@ -203,12 +207,27 @@ def _shopsets(seen: _Seen) -> _View:
         "REVISION",
         "SYNC",
         "HEALTH",
+        *(("SHOPS", "LOAD") if served else ()),
         "SYNCED",
         "NAMESPACE",
         "COMMIT",
         "MESSAGE",
     )
     return _View(heads, 3, rows)
+
+
+def _served(seen: _Seen) -> dict[str, tuple[str, str]]:
+    """Return ShopSet -> shops and load, where the fleet places shops: dashes where that cannot be seen now."""
+    if not seen.fleet.shop_classes:
+        return {}
+    from shopset.cli.serving import serving  # noqa: PLC0415  # a fleet without shops must not pay for NumPy
+
+    try:
+        found, _ = seen.workplace.placer.observe(seen.observed)
+    except ShopsetError as error:
+        complain(f"note: {error}")
+        return dict.fromkeys(seen.fleet.shopsets, ("-", "-"))
+    return {name: (f"{each.shops:,}", each.load) for name, each in serving(seen.fleet, found).items()}
 
 
 def _revision_of(seen: _Seen, name: str) -> str:

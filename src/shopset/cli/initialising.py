@@ -41,9 +41,55 @@ def _layout(parent: str, clusters: str) -> Layout:
         configurations=["staging", "production"],
         copies=[
             Copy("a-1", "dev", "staging", "a"),
-            Copy("a-2", "prod", "production", "a"),
+            Copy("a-2", "prod", "production", "a", requests=1000.0),
             Copy("b-1", "beta", "production", "b"),
-            Copy("b-2", "prod", "production", "b"),
+            Copy("b-2", "prod", "production", "b", requests=1000.0),
+            Copy("c-1", "prod", "production", "c", requests=1000.0),
         ],
-        topology={"a": {"provider": "on-premises", "region": "tokyo"}, "b": {"provider": "aws", "region": "osaka"}},
+        topology={
+            "a": {"provider": "on-premises", "region": "tokyo"},
+            "b": {"provider": "aws", "region": "osaka"},
+            "c": {"provider": "on-premises", "region": "osaka"},
+        },
+        domains=("cluster", "provider", "region"),
+        classes={
+            "standard": [
+                "# Two ShopSets serve each shop, never two of one cluster: the first serves, the other stands by.",
+                "tier: prod",
+                "configuration: production",
+                "replicas: 2",
+                "across: [cluster]",
+            ],
+            "single": ["# One ShopSet: down while its cluster is.", "tier: prod", "configuration: production"],
+        },
+        more={"shops.yaml": _SHOPS},
     )
+
+
+_SHOPS = """\
+# Shops of a small fleet are resources; more of them come from a CSV file or a PostgreSQL table (spec.shops of the Platform).
+apiVersion: shopset.dev/v1alpha1
+kind: Shop
+metadata:
+  name: hoge
+spec:
+  class: standard
+  hosts: [hoge.example.com, www.hoge.example.com]
+  demand: {requestsPerSecond: 120.0}
+---
+apiVersion: shopset.dev/v1alpha1
+kind: Shop
+metadata:
+  name: foo
+spec:
+  class: standard
+  hosts: [foo.example.com]
+---
+apiVersion: shopset.dev/v1alpha1
+kind: Shop
+metadata:
+  name: bar
+spec:
+  class: single
+  hosts: [bar.example.com]
+"""

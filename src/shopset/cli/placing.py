@@ -107,7 +107,7 @@ def ask(settings: Settings, request: PlacementRequest, nothing: str, *, dry_run:
                 printer.line("By hand, the first step:", "dim")
                 sys.stdout.write(script(made.actions, workplace.places))
             return exits.SOMETHING_TO_DO if made.actions else exits.OK
-        if not made.actions and not made.later:
+        if not made.actions and not made.later and made.wake_at is None:
             printer.line(f"Nothing to do: {nothing}.")
             return exits.OK
         if not races:

@@ -4,7 +4,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +26,14 @@ class Copy:
     tier: str
     configuration: str
     cluster: str
+    requests: float | None = None
+    """Requests per second that it bears; None where nobody states it."""
+    dedicated: bool = False
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a scaffolded fleet consists of. `promotion` is YAML lines of `spec.promotion`, for each tier from level 0 up."""
+    """What a scaffolded fleet consists of. `tiers` has the YAML lines of `spec.promotion`, for each tier from level 0 up."""
 
     parent: str
     """What the repositories lie under: a folder or a URL."""
@@ -40,6 +43,14 @@ class Layout:
     configurations: Sequence[str]
     copies: Sequence[Copy]
     topology: Mapping[str, Mapping[str, str]]
+    domains: Sequence[str] = ("cluster", "provider")
+    """Levels at which clusters fail together: each is a key of the topology."""
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """ShopClass -> the YAML lines of its spec."""
+    placing: Sequence[str] = ()
+    """YAML lines of the Platform's spec about shops: where they come from, and how they are placed."""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """File name -> content of files besides."""
 
     def files(self) -> dict[str, str]:
         """Return file name -> content of the fleet's folder."""
@@ -51,9 +62,11 @@ class Layout:
             ),
             "clusters.yaml": "---\n".join(self._cluster(name) for name in self.topology),
             "failure-domains.yaml": "---\n".join(
-                _object("FailureDomain", key, [f"topologyKey: {key}"]) for key in ("cluster", "provider")
+                _object("FailureDomain", key, [f"topologyKey: {key}"]) for key in self.domains
             ),
-            "shopsets.yaml": "---\n".join(_shopset(copy) for copy in self.copies),
+            "shopsets.yaml": shopsets(self.copies),
+            **({"shop-classes.yaml": self._shop_classes()} if self.classes else {}),
+            **self.more,
         }
 
     def _platform(self) -> str:
@@ -64,7 +77,11 @@ class Layout:
         if self.clusters:
             text += "# The directory clusters stand in for Argo CD and Kubernetes.\n"
             delivery = ["delivery:", "  directory:", f"    path: {self.clusters}"]
-        return text + _object("Platform", "shop", ["repositories:", *urls, *delivery])
+        return text + _object("Platform", "shop", ["repositories:", *urls, *delivery, *self.placing])
+
+    def _shop_classes(self) -> str:
+        text = "# Conventions by which shops are placed: a shop names its class, and never a ShopSet.\n"
+        return text + "---\n".join(_object("ShopClass", name, lines) for name, lines in self.classes.items())
 
     def _tier(self, level: int, name: str) -> str:
         promotion = ["promotion:", *(f"  {line}" for line in self.tiers[name])] if self.tiers[name] else []
@@ -80,8 +97,17 @@ def _object(kind: str, name: str, spec: Sequence[str]) -> str:
     return f"apiVersion: shopset.dev/v1alpha1\nkind: {kind}\nmetadata:\n  name: {name}\nspec:\n{lines}"
 
 
+def shopsets(copies: Sequence[Copy]) -> str:
+    """Return the YAML of some ShopSets."""
+    return "---\n".join(_shopset(copy) for copy in copies)
+
+
 def _shopset(copy: Copy) -> str:
     fields = [f"tier: {copy.tier}", f"configuration: {copy.configuration}", f"cluster: {copy.cluster}"]
+    if copy.requests is not None:
+        fields += ["capacity:", f"  requestsPerSecond: {copy.requests}"]
+    if copy.dedicated:
+        fields.append("dedicated: true")
     return _object("ShopSet", copy.name, fields)
 
 

@@ -3,10 +3,12 @@
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
+from pydantic import ValidationError
 
 from shopset.api import InvalidValueError, Shop, normalise_host, parse_duration
 from shopset.cli import exits
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from lightkube import Client
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_CHANGES: Final = 3
+"""So many changes of a shop are looked at for the one that says why it is where it is."""
 
 
 def list_shops(settings: Settings, on: str | None, shop_class: str | None, limit: int, output: Output) -> int:
@@ -81,7 +85,7 @@ def where(settings: Settings, shop: str, at: str | None, output: Output) -> int:
             "no shop was placed then" if at else "no shop is placed yet: shopctl apply places them"
         )
     found = _find(workplace, head, shop)
-    change = next(iter(workplace.remotes.placement_log(head, found.shop.name, limit=1)), None)
+    change = _last_change(workplace, head, found.shop.name)
     printer = Printer(colour=settings.colour)
     if output in (Output.JSON, Output.YAML):
         printer.data(_where_data(workplace.fleet, found, change), output)
@@ -103,7 +107,7 @@ def where(settings: Settings, shop: str, at: str | None, output: Output) -> int:
         printer.line("  no ShopSet: shopctl shop explain says why")
     printer.line(f"hosts {', '.join(found.shop.hosts)}", "dim")
     if change is not None:
-        printer.line(_since(change))
+        printer.line(_since(change, group))
     return exits.OK
 
 
@@ -139,10 +143,27 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _since(change: PlacementChange) -> str:
+def _last_change(workplace: Workplace, head: str, shop: str) -> PlacementChange | None:
+    """Return the change that brought a shop to where it is, rather than the one after it in which an old replica left."""
+    for limit in (1, _CHANGES):
+        found = list(workplace.remotes.placement_log(head, shop, limit=limit))
+        change = next((each for each in found if not _only_leaves(each)), None)
+        if change is not None or not found:
+            return change
+    return found[0]
+
+
+def _only_leaves(change: PlacementChange) -> bool:
+    if change.before is None or change.after is None:
+        return False
+    before, after = change.before.group, change.after.group
+    left = before.replicas[: len(after.replicas)] == after.replicas and before.replicas != after.replicas
+    return left and replace(before, replicas=()) == replace(after, replicas=())
+
+
+def _since(change: PlacementChange, group: Group) -> str:
     before = change.before.group.replicas if change.before else ()
-    after = change.after.group.replicas if change.after else ()
-    gone = [name for name in before if name not in after]
+    gone = [name for name in before if name not in group.replicas]
     how = f"moved from {', '.join(gone)}: " if gone else ""
     return f"since {local(change.at)} ({how}{change.subject}, by {change.author.name})"
 
@@ -289,7 +310,10 @@ def add(settings: Settings, shop: str, shop_class: str, hosts: list[str], rps: f
     if workplace.fleet.platform.metadata.namespace:
         metadata["namespace"] = workplace.fleet.platform.metadata.namespace
     value = {"apiVersion": "shopset.dev/v1alpha1", "kind": "Shop", "metadata": metadata, "spec": spec}
-    found = Shop.model_validate(value)
+    try:
+        found = Shop.model_validate(value)
+    except ValidationError as error:
+        raise RequestRefusedError(_wrong(error)) from error
     taken = next((each.name for each in workplace.shops if each.name == shop), None)
     if taken is not None:
         raise RequestRefusedError(f"there is a shop {shop} already: shopctl shop where {shop}")
@@ -310,6 +334,13 @@ def add(settings: Settings, shop: str, shop_class: str, hosts: list[str], rps: f
         file.write_text(text)
         printer.line(f"wrote {file}")
     return _place(settings)
+
+
+def _wrong(error: ValidationError) -> str:
+    """Say what is wrong with a Shop. What else is wrong follows from the first mistake, more often than not."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return f"{field}: {first.get('ctx', {}).get('error', first['msg'])}"
 
 
 def remove(settings: Settings, shop: str, *, dry_run: bool) -> int:

@@ -1,4 +1,4 @@
-"""The demo's fleet: that of the talk, with the two ShopSets that its drain needs."""
+"""The demo's fleet: that of the talk, with the ShopSets that its drain needs, and shops of which few have most requests."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -29,18 +29,27 @@ TIERS: Final = {
     "beta-prod": (*_FAST, "bake: 1s"),
     "prod": (*_FAST, "bake: 1s"),
 }
+_PLACING: Final = (
+    "placement:",
+    "  # A story has no time to wait: two in five shops may be between two ShopSets at once, for a second.",
+    "  waves: {share: 40, pause: 1s}",
+    "shops:",
+    "  sources:",
+    "  - {kind: Files, path: shops.csv}",
+)
+_REQUESTS: Final = 1500.0
+"""Requests per second that a ShopSet of prod bears."""
+_SHOPS: Final = 300
 
 
 def layout(folder: Path, configurations: Sequence[str]) -> Layout:
-    """Return the fleet in a folder. The configurations are given to the ShopSets in order; of two, the second is production's."""
-    if list(configurations) == ["staging", "production"]:
-        given = ["staging" if tier == "dev" else "production" for _, tier, _ in _COPIES]
-    else:
-        given = [name for name, _ in zip(cycle(configurations), _COPIES, strict=False)]
+    """Return the fleet in a folder. Of two configurations the second is production's; of others, the last is prod's."""
+    given = _given(configurations)
     copies = [
-        Copy(name, tier, configuration, cluster)
-        for (name, tier, cluster), configuration in zip(_COPIES, given, strict=True)
+        Copy(name, tier, given[name], cluster, requests=_REQUESTS if tier == "prod" else None)
+        for name, tier, cluster in _COPIES
     ]
+    where = ["tier: prod", f"configuration: {configurations[-1]}"]
     return Layout(
         parent=str(folder / "git"),
         clusters=str(folder / "clusters"),
@@ -48,4 +57,34 @@ def layout(folder: Path, configurations: Sequence[str]) -> Layout:
         configurations=configurations,
         copies=copies,
         topology=_TOPOLOGY,
+        domains=("cluster", "provider", "region"),
+        classes={"standard": [*where, "replicas: 2", "across: [cluster]"], "single": where},
+        placing=_PLACING,
+        more={"shops.csv": _shops()},
     )
+
+
+def isolated(configuration: str) -> list[Copy]:
+    """Return the two ShopSets that become the isolated environment of one shop."""
+    return [
+        Copy(name, "prod", configuration, cluster, requests=_REQUESTS, dedicated=True)
+        for name, cluster in (("b-3", "b"), ("c-5", "c"))
+    ]
+
+
+def _given(configurations: Sequence[str]) -> dict[str, str]:
+    """Return ShopSet -> configuration. Those of prod have the same one, or a class could not use them all."""
+    if list(configurations) == ["staging", "production"]:
+        return {name: "staging" if tier == "dev" else "production" for name, tier, _ in _COPIES}
+    others = cycle(configurations)
+    return {name: configurations[-1] if tier == "prod" else next(others) for name, tier, _ in _COPIES}
+
+
+def _shops() -> str:
+    """Return the shops' file. The nth shop has 1/n of the first one's requests: few have most of them."""
+    lines = ["name,class,hosts,requestsPerSecond"]
+    for number in range(1, _SHOPS + 1):
+        name = {1: "hoge", 4: "foo"}.get(number, f"shop-{number:03d}")
+        shop_class = "standard" if number % 4 else "single"
+        lines.append(f"{name},{shop_class},{name}.shop-pro.jp,{200 / number:.2f}")
+    return "\n".join(lines) + "\n"

@@ -1,15 +1,17 @@
-"""What the demo shows: a live table on a terminal, plain lines elsewhere."""
+"""What the demo shows: a live table and a live picture on a terminal, plain lines elsewhere."""
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from shopset.cli.demo.pictures import Picture
 from shopset.core.fleets import Fleet
 from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Phase, Plan
@@ -22,6 +24,7 @@ _STYLES = {
     Phase.BLOCKED: "red",
     Phase.UNPINNED: "dim",
 }
+_STATES = {"Active": "green", "no answer": "bold red", "Lost": "bold red"}
 _LINES = 12
 """Lines of the story that stay on the screen below the table."""
 
@@ -36,6 +39,8 @@ class Screen:
         self._chapter = ""
         self._lines: list[Text] = []
         self._table: Table | None = None
+        self._picture: Table | None = None
+        self._printed: Sequence[str] = ()
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -68,6 +73,49 @@ class Screen:
             self._lines = [*self._lines, line]
             self._refresh()
 
+    def print(self, lines: Sequence[str], style: str = "") -> None:
+        """Show some lines as they are."""
+        if self._live is None:
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+            sys.stdout.flush()
+        else:
+            self._lines = [*self._lines, *(Text(line, style) for line in lines)]
+            self._refresh()
+
+    def frame(self, picture: Picture) -> None:
+        """Keep the picture as it is now: where there is no terminal it is printed, unless it is the last one that was."""
+        self.draw(picture)
+        if self._live is None and picture.lines != self._printed:
+            self._printed = picture.lines
+            self.print(picture.lines)
+
+    def draw(self, picture: Picture) -> None:
+        """Redraw the picture of which shop is where."""
+        if self._live is None:
+            return
+        table = Table(box=None, padding=(0, 1), title_justify="left")
+        for head in ("CLUSTER", "", "SHOPSET", "LOAD", "", "SHOPS", ""):
+            table.add_column(head, justify="right" if head == "SHOPS" else "left")
+        shown = ""
+        for row in picture.rows:
+            cluster = "" if row.cluster == shown else row.cluster
+            shown = row.cluster
+            state = Text(row.state, _STATES.get(row.state, "yellow"))
+            style = "red" if row.share is None or row.share > 1 else "yellow" if row.share > 0.7 else "green"
+            table.add_row(
+                cluster,
+                state if cluster else "",
+                row.shopset,
+                Text(row.bar, style),
+                row.load,
+                str(row.shops),
+                ", ".join(row.marks),
+            )
+        if picture.down:
+            table.add_row("", "", "", Text(f"{len(picture.down)} shops are down", "bold red"), "", "", "")
+        self._picture = table
+        self._refresh()
+
     def show(self, fleet: Fleet, plan: Plan, observed: Observed) -> None:
         """Show how the fleet stands."""
         if self._live is None:
@@ -87,7 +135,8 @@ class Screen:
     def _refresh(self) -> None:
         if self._live is not None:
             title = Text(f"{self._chapter}   {self.seconds:.0f}s", "bold")
-            parts = [title, self._table or Text(), Text(), *self._lines[-_LINES:]]
+            pictures = [each for each in (self._table, self._picture) if each is not None]
+            parts: list[RenderableType] = [title, *pictures, Text(), *self._lines[-_LINES:]]
             self._live.update(Group(*parts))
 
 
