@@ -199,6 +199,17 @@ class DemandQuery(Object):
     """The label whose value is the name of the shop."""
 
 
+class HealthQuery(Object):
+    """How clusters look from outside, as Prometheus has it: a signal of its own for automatic failover."""
+
+    query: Line
+    """One expression for all clusters, as in `max by (cluster) (probe_success{job="shoppers"})`: 0 where one is unhealthy."""
+    label: Annotated[
+        LabelName, Field(json_schema_extra={"pattern": "^(_|_?[a-zA-Z][a-zA-Z0-9_]*|_[0-9][a-zA-Z0-9_]*)$"})
+    ] = "cluster"
+    """The label whose value is the name of the Cluster."""
+
+
 class AssumedDemand(Object):
     """What a shop is taken to need of which nobody says it."""
 
@@ -218,6 +229,8 @@ class Placement(Object):
     """What is assumed of a shop whose demand nobody states."""
     demand_query: DemandQuery | None = None
     """Where the requests per second of shops are looked up whose demand nobody states."""
+    health_query: HealthQuery | None = None
+    """By what automatic failover looks at clusters, besides their API servers and Argo CD."""
     saturation: Saturation | None = None
     """From what the capacity of ShopSets is estimated."""
 

@@ -29,6 +29,8 @@ from shopset.engine import Engine, Outcome, Watching
 from shopset.engine.failing import Failover
 from shopset.engine.placing import DamagedPlacementError, Placer, place
 from shopset.engine.shop_reading import Sources
+from shopset.gates.answers import UnknownError
+from shopset.gates.health import read_health
 from shopset.kube.clients import KubeError
 from shopset.kube.members import Members
 from shopset.kube.versions import Versions, read_version, read_versions
@@ -74,6 +76,9 @@ class Placing:
         sources = Sources(settings.shops or _NOWHERE, lambda name: secrets / name, self._resources)
         self.placer = Placer(engine, sources, lambda _: self._versions.found if self._versions else {})
         self._failover = Failover(self.placer)
+        self._secrets = lambda name: secrets / name
+        self._healthy: Mapping[str, bool] = {}
+        self._unread: tuple[Condition, ...] = ()
         self._told: tuple[Seen, Mapping[str, Mapping[str, Any]], Mapping[str, int]] | None = None
 
     def round(self, observed: Observed, watching: Watching, note: Callable[[Outcome], None]) -> Placed:
@@ -105,7 +110,7 @@ class Placing:
             Condition(fleet.platform.reference, "Placed", "ActionFailed", f"{each.action.what}: {each.error}")
             for each in last.outcome.failures
         ]
-        conditions = (*failed, *verdict.conditions, *self._conditions(fleet, last.plan))
+        conditions = (*failed, *verdict.conditions, *self._unread, *self._conditions(fleet, last.plan))
         wakes = [at for at in (verdict.wake_at, last.plan.wake_at) if at is not None]
         versions = self._versions.found if self._versions else {}
         return Placed(
@@ -119,6 +124,18 @@ class Placing:
         elif self._looked_at is None or observed.now - self._looked_at >= _BETWEEN_LOOKS:
             self._versions = read_versions(self._members, fleet.clusters, LONGEST_CALL_OF_MEMBER)
             self._looked_at = observed.now
+            self._healthy, self._unread = {}, ()
+            try:
+                self._healthy = self._read_health(fleet, observed.now)
+            except UnknownError as error:
+                message = f"spec.placement.healthQuery is not answered: {error}. Automatic failover does without"
+                self._unread = (Condition(fleet.platform.reference, "HealthRead", "NotAnswered", message, "Warning"),)
+
+    def _read_health(self, fleet: Fleet, now: datetime) -> Mapping[str, bool]:
+        query, monitoring = fleet.platform.spec.placement.health_query, fleet.platform.spec.monitoring
+        if query is None or monitoring is None or not asks_for_failover(fleet):
+            return {}
+        return read_health(query, now, monitoring, self._secrets)
 
     def _judge(
         self, fleet: Fleet, observed: Observed, watching: Watching, note: Callable[[Outcome], None]
@@ -126,7 +143,7 @@ class Placing:
         """Declare a cluster lost where its classes let that be done. Returns also whether anything was done."""
         if self._versions is None or not asks_for_failover(fleet):
             return Verdict(), False
-        verdict, made = self._failover.judge(observed, self._versions.silent, self._own_trouble())
+        verdict, made = self._failover.judge(observed, self._versions.silent, self._healthy, self._own_trouble())
         if made is None:
             return verdict, False
         outcome = self.placer.engine.act(made.actions, watching.started, watching.may_act)

@@ -25,15 +25,19 @@ class Failover:
         self._vigil = replace(self._vigil, declared=now)
 
     def judge(
-        self, observed: Observed, silent: Mapping[str, str] | None, trouble: str
+        self,
+        observed: Observed,
+        silent: Mapping[str, str] | None,
+        healthy: Mapping[str, bool],
+        trouble: str,
     ) -> tuple[Verdict, PlacementPlan | None]:
         """Look once more, and return what follows, with the plan that declares a cluster lost.
 
-        `silent` is cluster -> why its API server was not heard, None where nobody asks them; `trouble` is what shopset itself
-        lacks. Raises as Placer.observe.
+        `silent` is cluster -> why its API server was not heard, None where nobody asks them; `healthy` is what Prometheus
+        says of those that it knows; `trouble` is what shopset itself lacks. Raises as Placer.observe.
         """
         fleet = self.placer.engine.fleet
-        signs = signs_of(fleet, observed, silent)
+        signs = signs_of(fleet, observed, silent, healthy)
         self._vigil = self._vigil.after(signs, observed.now)
         if not self._vigil.since:
             return Verdict(), None
@@ -47,10 +51,11 @@ class Failover:
         )
 
 
-def signs_of(fleet: Fleet, observed: Observed, silent: Mapping[str, str] | None) -> Signs:
-    """Return what the API servers and Argo CD say of the clusters.
+def signs_of(fleet: Fleet, observed: Observed, silent: Mapping[str, str] | None, healthy: Mapping[str, bool]) -> Signs:
+    """Return what the API servers, Argo CD and Prometheus say of the clusters.
 
-    An Argo CD that is in the cluster itself says nothing that its API server does not.
+    An Argo CD that is in the cluster itself says nothing that its API server does not. One that is elsewhere may go on telling
+    what it saw last, so that only its complaints count.
     """
     signs: dict[str, dict[str, str]] = {name: {} for name in fleet.clusters}
     if silent is not None:
@@ -61,7 +66,9 @@ def signs_of(fleet: Fleet, observed: Observed, silent: Mapping[str, str] | None)
             found = [each for each in observed.applications.values() if each.cluster == name]
             if name in observed.deliveries:
                 signs[name]["Argo CD"] = observed.deliveries[name].message
-            elif found:
-                unknown = all(each.sync == "Unknown" for each in found)
-                signs[name]["Argo CD"] = f"it sees none of its {len(found)} Applications" if unknown else ""
+            elif found and all(each.sync == "Unknown" for each in found):
+                signs[name]["Argo CD"] = f"it sees none of its {len(found)} Applications"
+    for name, is_healthy in healthy.items():
+        if name in signs:
+            signs[name]["Prometheus"] = "" if is_healthy else "spec.placement.healthQuery is 0"
     return signs

@@ -61,7 +61,7 @@ def verdict(found: Signs, span: timedelta = AFTER, of: Seen | None = None, troub
 
 def test_a_cluster_of_which_all_say_so_for_long_enough_is_lost_and_the_evidence_is_told() -> None:
     early = verdict(signs(), AFTER - timedelta(minutes=1))
-    assert (early.lost, early.wake_at) == ("", START + AFTER)
+    assert (early.lost, early.wake_at) == ("", START + timedelta(minutes=1))
     assert early.conditions[0].message.endswith("it is declared lost at 10:05:00 UTC")
     found = verdict(signs())
     assert found.lost == "a"
@@ -131,7 +131,9 @@ def test_a_cluster_is_lost_only_where_every_class_on_it_lets_that_be_done() -> N
     single, slow = Group("single#", "single", ("a-1",)), Group("slow#", "slow", ("b-1", "a-1"))
     assert "shops of single are there" in refusal(judge(fleet, seen(ON_A, single), vigil, signs()))
     assert judge(fleet, seen(ON_A, replace(single, replicas=("c-1",))), vigil, signs()).lost == "a"
-    assert judge(fleet, seen(ON_A, slow), vigil, signs()).wake_at == START + timedelta(minutes=20)
+    early = judge(fleet, replace(seen(ON_A, slow), now=START + AFTER), vigil, signs())
+    assert early.conditions[0].message.endswith("declared lost at 10:20:00 UTC")
+    assert early.wake_at == START + timedelta(minutes=6)
     assert "no shop is there" in refusal(judge(fleet, seen(), vigil, signs()))
 
 

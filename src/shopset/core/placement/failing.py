@@ -16,6 +16,8 @@ _ENOUGH: Final = 2
 """Independent signals without which nothing is decided."""
 _LONGEST_GAP: Final = timedelta(minutes=3)
 """Between two looks: beyond, nobody knows what was in between."""
+_BETWEEN_LOOKS: Final = timedelta(minutes=1)
+"""While a cluster is unhealthy."""
 _SECLUSION: Final = timedelta(hours=1)
 """How long nothing more is declared lost without a person after it was done once."""
 
@@ -71,7 +73,7 @@ def judge(fleet: Fleet, seen: Seen, vigil: Vigil, signs: Signs, trouble: str = "
         elif vigil.at is not None and vigil.at >= due:
             lost, reason = cluster, f"unhealthy for {_minutes(vigil.at - vigil.since[cluster])}: {evidence}"
         else:
-            wakes.append(due)
+            wakes.append(min(due, seen.now + _BETWEEN_LOOKS))
             message = f"{evidence}. If it stays so, it is declared lost at {due:%H:%M:%S} UTC"
             conditions.append(Condition(f"Cluster/{cluster}", "Healthy", "Failing", message))
     return Verdict(lost, reason, tuple(conditions), min(wakes, default=None))
