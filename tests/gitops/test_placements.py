@@ -170,6 +170,22 @@ class TestHistory:
         assert system.placed(after, "hoge") == Whereabouts(HOGE, moved.groups[FIRST.name])
         assert system.placed(after, "nobody") is None
 
+    def test_since_when_groups_are_as_they_are(self, parent: Path) -> None:
+        system = remotes(parent)
+        first = commit(system, None, NOTHING, START)
+        between = replace(FIRST, replicas=("b-1", "c-1", "a-1"))
+        moving = START.with_groups([between])
+        second = commit(system, first, START, moving, days=1)
+        more = moving.with_shops([PlacedShop("piyo", SECOND.name)])
+        third = commit(system, second, moving, more, days=2)
+        other = more.with_groups([replace(SECOND, replicas=("a-2", "c-1"))])
+        fourth = commit(system, third, more, other, days=3)
+        # What others do makes a group that is between two ShopSets no younger.
+        assert system.placed_since(fourth, [between]) == AT + timedelta(days=1)
+        assert system.placed_since(fourth, [between, other.groups[SECOND.name]]) == AT + timedelta(days=3)
+        assert system.placed_since(fourth, []) == AT + timedelta(days=3)
+        assert system.placed_since(first, [FIRST]) == AT
+
     def test_without_a_branch_there_was_nothing(self, parent: Path) -> None:
         assert remotes(parent).placement_at(AT) is None
 

@@ -7,7 +7,8 @@ from operator import is_not
 from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
 from shopset.core.placement.formats import BRANCH, PlacementReading
-from shopset.core.placement.placements import Placement
+from shopset.core.placement.modelling import wanted_replicas
+from shopset.core.placement.placements import Group, Placement
 from shopset.core.placement.planning import plan_placement
 from shopset.core.placement.plans import PlacementPlan, Seen
 from shopset.core.placement.requests import PlacementRequest, respond_placement
@@ -70,7 +71,7 @@ class Placer:
             shops=self._with_staying(reading, placement),
             placement=placement,
             head=head,
-            head_at=git.committed_at(head) if head else None,
+            head_at=git.placed_since(head, _between(fleet, placement)) if head else None,
             clusters=observed.ledger.clusters,
             ledger_head=branches.get(LEDGER),
             homes={name: self._homes[commit] for name, commit in homes.items()},
@@ -179,6 +180,12 @@ def _check_seen(observed: Observed) -> None:
     clusters = [each for each in observed.ledger.malformed if each.path.startswith("clusters/")]
     if clusters:
         raise UnknownPlacementError(f"the placement stands still until the ledger can be read: {clusters[0]}")
+
+
+def _between(fleet: Fleet, placement: Placement) -> list[Group]:
+    """Return the groups that still have their old replicas: shops that come and go do not make those wait."""
+    groups = (each for each in placement.groups.values() if each.shop_class in fleet.shop_classes)
+    return [each for each in groups if len(each.replicas) > wanted_replicas(fleet, each)]
 
 
 def busy(made: Plan) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What the engine needs of the world. Adapters fit these shapes without knowing of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -31,6 +31,7 @@ from shopset.core.release.plans import Condition
 if TYPE_CHECKING:
     # A command that places no shops must not pay for NumPy.
     from shopset.core.placement.formats import PlacementReading
+    from shopset.core.placement.placements import Group
     from shopset.core.placement.shops import Shops
 
 
@@ -87,8 +88,8 @@ class Git(Protocol):
         """Return the placement at a commit of the system repository; what is malformed is listed in it."""
         ...
 
-    def committed_at(self, commit: str) -> datetime:
-        """Return when a commit of the system repository was made."""
+    def placed_since(self, commit: str, groups: "Collection[Group]") -> datetime:
+        """Return when what the placement says of some groups was changed last, up to a commit."""
         ...
 
     def contents(self, commit: str) -> Contents | None:

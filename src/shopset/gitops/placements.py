@@ -1,6 +1,6 @@
 """Reading the branch `placement`: at a commit, at a time, and what happened to one shop. What did not change is not read again."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -16,7 +16,7 @@ from shopset.core.placement.formats import (
     read_file,
     shop_path,
 )
-from shopset.core.placement.placements import PlacedShop, Whereabouts
+from shopset.core.placement.placements import Group, PlacedShop, Whereabouts
 from shopset.core.release.actions import Identity
 from shopset.gitops.reading import commit_in, read_blob, sound
 
@@ -82,6 +82,29 @@ class PlacementReader:
                 if before != after:
                     yield _change(commit, before, after)
                 commit, after = parent, before
+
+    def since(self, head: str, groups: Collection[Group]) -> datetime:
+        """Return when the newest commit was made that changed what is said of any of some groups; that of `head` where none is named.
+
+        Raises AbsentObjectError, DamagedStoreError.
+        """
+        commit = commit_in(self.repository, head)
+        wanted = frozenset(groups)
+        with sound():
+            while (
+                wanted
+                and (parent := _first_parent(commit)) is not None
+                and self._says(parent.tree, commit.tree, wanted)
+            ):
+                commit = parent
+        return datetime.fromtimestamp(commit.commit_time, UTC)
+
+    def _says(self, before: pygit2.Tree, after: pygit2.Tree, groups: frozenset[Group]) -> bool:
+        """Tell whether an earlier tree says the same of some groups."""
+        paths = {group_path(group.shop_class) for group in groups}
+        changed = [path for path in sorted(paths) if not _same(before, after, path)]
+        said = {group for path in changed for group in self._one(before, path).groups}
+        return all(group in said for group in groups if group_path(group.shop_class) in changed)
 
     def _sound(self, files: _Files) -> frozenset[str]:
         """Return the paths of files that were read last, when every shop had its group, if all those groups are still there."""

@@ -1,6 +1,6 @@
 """The three repositories as the engine sees them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ import pygit2
 from shopset.api import repository_folder
 from shopset.core.placement.formats import BRANCH as PLACEMENT
 from shopset.core.placement.formats import PlacementReading
-from shopset.core.placement.placements import Whereabouts
+from shopset.core.placement.placements import Group, Whereabouts
 from shopset.core.release.actions import Identity, PushCommits, PushMerge, PushRefs
 from shopset.core.release.commands import pending_subject
 from shopset.core.release.ledgers import BRANCH, Ledger
@@ -157,9 +157,12 @@ class Remotes:
 
     # -- the placement
 
-    def committed_at(self, commit: str) -> datetime:
-        """Return when a commit of the system repository was made. Raises AbsentObjectError."""
-        return datetime.fromtimestamp(self._commit(Repository.SYSTEM, commit).commit_time, UTC)
+    def placed_since(self, commit: str, groups: Collection[Group]) -> datetime:
+        """Return when what the placement says of some groups was changed last, up to a commit; where none is named, when that was made.
+
+        Raises AbsentObjectError.
+        """
+        return self._read(Repository.SYSTEM, lambda objects: self._placements_of(objects).since(commit, groups))
 
     def placement(self, commit: str) -> PlacementReading:
         """Read the placement at a commit; what is malformed is listed in the result. Raises AbsentObjectError."""

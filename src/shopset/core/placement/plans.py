@@ -21,6 +21,7 @@ class Seen:
     head: str | None = None
     """The commit of the branch `placement`; None where there is none yet."""
     head_at: datetime | None = None
+    """When the groups that are between two ShopSets came to be so; where none is, when `head` was made."""
     clusters: Mapping[str, ClusterRecord] = field(default_factory=dict)
     """What the ledger says of clusters."""
     ledger_head: str | None = None
