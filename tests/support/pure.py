@@ -118,6 +118,7 @@ class PureWorld:
     applications: dict[str, ObservedApplication] = field(default_factory=dict)
     troubles: dict[Repository, Trouble] = field(default_factory=dict)
     deliveries: dict[str, Trouble] = field(default_factory=dict)
+    serving: dict[str, int] = field(default_factory=dict)
     builds: Callable[[BuildOf], Build] = lambda _: Build(images=("example.com/cart:1.0",))
     components: Components = field(default_factory=lambda: Components(("cart",)))
     gates: Callable[[GateOver], GateReading] = lambda _: GateReading("Pass")
@@ -166,7 +167,15 @@ class PureWorld:
             for tier in self.fleet.tiers
             if (branch := self.fleet.branch(tier.name)) in self.system
         }
-        return Observed(self.now, repositories, tiers, self.ledger, dict(self.applications), dict(self.deliveries))
+        return Observed(
+            self.now,
+            repositories,
+            tiers,
+            self.ledger,
+            dict(self.applications),
+            dict(self.deliveries),
+            dict(self.serving),
+        )
 
     def _tier(self, branch: Branch) -> ObservedTier:
         files = {path: blob_id(content) for path, content in branch.files.items()}
