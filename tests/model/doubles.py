@@ -1,7 +1,7 @@
 """Doubles of the engine's ports: clusters and kustomize in memory, and a tripwire that ends a process at any step."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,6 +11,8 @@ from model.repositories import Store
 from model.scenes import object_id
 from shopset.core.errors import ShopsetError
 from shopset.core.manifests import Build, BuiltObject
+from shopset.core.placement.formats import PlacementReading
+from shopset.core.placement.placements import Group
 from shopset.core.release.actions import PushCommits, PushMerge, PushRefs
 from shopset.core.release.observed import (
     BuildOf,
@@ -298,6 +300,14 @@ class CrashingGit:
     def contents(self, commit: str) -> Contents | None:
         """Read what a commit holds."""
         return self.wire.git.contents(commit)
+
+    def placement(self, commit: str) -> PlacementReading:
+        """Read the placement."""
+        return self.wire.git.placement(commit)
+
+    def placed_since(self, commit: str, groups: Collection[Group]) -> datetime:
+        """Tell since when groups are as they are."""
+        return self.wire.git.placed_since(commit, groups)
 
 
 @dataclass
