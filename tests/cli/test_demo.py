@@ -1,6 +1,7 @@
 """The demo plays to its end by itself, on its own platform and on anybody's."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,9 +36,20 @@ def check_story(folder: Path, told: str) -> None:
         "goes back",
         "resumes beta",
         "release 3 is verified on prod",
+        "shops are down, foo among them",
+        "cluster lost a",
+        "all shops are served again",
+        "release 4 is verified on prod",
+        "cluster drain a --for-upgrade v1.37.0",
+        "shop isolate hoge",
+        "Losing cluster b",
         "audit trail",
     ):
         assert words in told
+    frames = re.findall(r"^  a  (\w+|no answer) +a-2  \[.{20}\] +(?:-|\d+%) +(\d+) shops", told, re.MULTILINE)
+    states = [state for state, _ in frames]
+    assert states == ["Active", "Active", "no answer", "Lost", "Active", "Upgrading", "Active", "Active"], told
+    assert [number == "0" for _, number in frames] == [state in ("Lost", "Upgrading") for state in states]
     assert len({trees(folder, f"tier-{level}") for level in range(4)}) == 1
     assert "refs/tags/shopset/" in git("for-each-ref", folder=folder / "git" / "shopset-apps.git")
 

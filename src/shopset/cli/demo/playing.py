@@ -171,7 +171,11 @@ def _close(stage: Stage, home: Path) -> None:
     for words in (
         "get shopsets",
         "release status",
-        "release histage",
+        "release history",
+        "shop where hoge",
+        "cluster list",
+        "cluster drain b -m 'new disks' --dry-run",
+        "simulate --lose region=tokyo",
         "release hold prod --reason 'a look around'",
         "plan --commands",
     ):

@@ -112,7 +112,7 @@ class Screen:
                 ", ".join(row.marks),
             )
         if picture.down:
-            table.add_row("", "", "", Text(f"{len(picture.down)} shops are down", "bold red"), "", "", "")
+            table.add_row("", "", "", Text(f"shops down: {len(picture.down)}", "bold red"), "", "", "")
         self._picture = table
         self._refresh()
 
