@@ -52,7 +52,7 @@ def list_clusters(settings: Settings, output: Output) -> int:
     workplace = open_workplace(settings)
     seen, _ = workplace.placer.observe(workplace.engine.observe())
     served = serving(workplace.fleet, seen)
-    shops = _shops(workplace.fleet, seen)
+    shops, versions = _shops(workplace.fleet, seen), workplace.versions(workplace.fleet)
     heads = ("NAME", "STATE", "WISH", "SHOPSETS", "SHOPS", "WORST LOAD", "VERSION", "WHY")
     rows: list[tuple[str, ...]] = []
     for name, each in workplace.fleet.clusters.items():
@@ -60,7 +60,7 @@ def list_clusters(settings: Settings, output: Output) -> int:
         hosted = [served[shopset.name] for shopset in workplace.fleet.shopsets.values() if shopset.spec.cluster == name]
         state = record.state if record else "Active"
         worst = max(hosted, key=lambda one: -1.0 if one.share is None else one.share, default=None)
-        version = seen.versions.get(name, each.spec.version or "-")
+        version = versions.get(name, each.spec.version or "-")
         rows.append(
             (
                 name,
