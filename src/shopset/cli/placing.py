@@ -42,6 +42,7 @@ def show_placement(printer: Printer, made: PlacementPlan) -> None:
             f"In waves: {first:,} shops now, {rest:,} in steps after it; each is served by its old replica until the new one serves."
         )
     show_conditions_of(printer, made.conditions)
+    tell_waiting(printer, made)
 
 
 def _rows(moves: Iterable[Move]) -> list[tuple[str, str, str, str]]:
@@ -135,7 +136,8 @@ def go_on(workplace: Workplace, printer: Printer, sleep: Callable[[float], None]
             code = report(printer, each.outcome) or code
             last = each.plan
         if last is None or (last.wake_at is None and not last.later) or code != exits.OK:
-            _tell_waiting(printer, last)
+            if last is not None:
+                tell_waiting(printer, last)
             return code
         until = last.wake_at
         words = f"{shops_of(last.later):,} shops still to go" if last.later else "old replicas leave"
@@ -151,7 +153,8 @@ def _when(until: datetime | None) -> str:
     return "" if until is None else f", the next step in {span(until - utc_now())}"
 
 
-def _tell_waiting(printer: Printer, last: PlacementPlan | None) -> None:
-    for each in last.conditions if last else ():
-        if each.type in ("Returned", "Drained"):
+def tell_waiting(printer: Printer, made: PlacementPlan) -> None:
+    """Say what clusters wait for that are emptied or come back."""
+    for each in made.conditions:
+        if each.type in ("Returned", "Drained") and each.severity == "Info":
             printer.line(f"{each.resource}: {each.message}")

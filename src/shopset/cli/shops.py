@@ -2,6 +2,7 @@
 
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -225,7 +226,10 @@ def _explanation(fleet: Fleet, seen: Seen, found: Whereabouts) -> list[str]:
     replicas = f"{spec.replicas} replica{'s' if spec.replicas > 1 else ''}{across}"
     served = f"on ShopSets of {spec.tier} with configuration {spec.configuration}"
     lines = [f"{found.shop.name} is of class {group.shop_class}: {replicas}, {served}."]
-    if group.pinned:
+    row = bisect_left(seen.shops.names, found.shop.name)
+    if row in seen.shops.pins and seen.shops.names[row] == found.shop.name:
+        lines.append(f"Its source pins it to {', '.join(seen.shops.pins[row])}: change its pins there.")
+    elif group.pinned:
         lines.append("A person pinned it: shopctl shop release lets the class decide again.")
     elif group.dedicated:
         lines.append("A person isolated it: it has dedicated ShopSets. shopctl shop release takes it back.")

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from shopset.api import ShopClass
+from shopset.api import InvalidValueError, ShopClass, normalise_host
 from shopset.core.fleets import Fleet
 from shopset.core.placement.modelling import wanted_replicas
 from shopset.core.placement.placements import Group, Whereabouts
@@ -15,13 +15,20 @@ def placed(seen: Seen, shop: str) -> Whereabouts:
     """Return where a shop is, by its name or one of its hosts. Raises RequestRefusedError."""
     found = seen.placement.shop(shop)
     if found is None:
-        owner = seen.placement.owners([shop]).get(shop)
-        found = seen.placement.shop(owner) if owner else None
+        owners = seen.placement.owners([_host(shop)])
+        found = next(map(seen.placement.shop, owners.values()), None)
     if found is None:
         raise RequestRefusedError(
             f"there is no shop {shop!r} in the placement: shopctl shop list shows them; a new one is placed by shopctl apply"
         )
     return found
+
+
+def _host(text: str) -> str:
+    try:
+        return normalise_host(text)
+    except InvalidValueError:
+        return text
 
 
 def decidable(fleet: Fleet, seen: Seen, shop: str) -> Whereabouts:

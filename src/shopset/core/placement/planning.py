@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement._conditions import conditions
@@ -18,6 +19,9 @@ from shopset.core.placement.problems import Ints
 from shopset.core.release.actions import SHOPSET, ActionKind, Commit, Identity, PushCommits
 from shopset.core.release.ledgers import BRANCH as LEDGER
 from shopset.core.release.records import ClusterRecord, cluster_path
+
+_NAMED: Final = 3
+"""Names in a subject; of more only the number is told."""
 
 
 def plan_placement(
@@ -63,7 +67,7 @@ def _utilisation(found: Model, legs: Ints) -> Utilisation:
 def _place(
     seen: Seen, grouped: Regrouping, step: Step, after: Placement, author: Identity, reason: str
 ) -> Iterator[PushCommits]:
-    why = [f"{number:,} shops: {cause}" for cause, number in _causes(step.moves)]
+    why = [f"{counted(number, 'shop')}: {cause}" for cause, number in _causes(step.moves)]
     if reason:
         why.append(f"{author.name} asked for it: {reason}")
     action = commit_placement(seen, after, _subject(grouped, step), tuple(why), author)
@@ -88,23 +92,24 @@ def _subject(grouped: Regrouping, step: Step) -> str:
     parts = []
     if step.moves:
         causes = [cause for cause, _ in _causes(step.moves)]
-        parts.append(f"place {shops_of(step.moves):,} shops: {'; '.join(causes[:3])}")
+        parts.append(f"place {counted(shops_of(step.moves), 'shop')}: {'; '.join(causes[:3])}")
     settled = len(step.groups) - len(step.moves)
     if settled > 0:
-        parts.append(f"{settled:,} groups leave their old replicas")
-    for verb, names in (
-        ("add", grouped.joined),
-        ("remove", grouped.left),
-        ("divide", grouped.split),
-        ("join", grouped.merged),
+        parts.append(f"old replicas of {counted(settled, 'group')} go")
+    for verb, noun, names in (
+        ("add", "shop", grouped.joined),
+        ("remove", "shop", grouped.left),
+        ("divide", "group", grouped.split),
+        ("join", "group", grouped.merged),
     ):
         if names and not (verb == "add" and step.moves):
-            parts.append(f"{verb} {_some(names)}")
+            parts.append(f"{verb} {', '.join(names) if len(names) <= _NAMED else counted(len(names), noun)}")
     return "; ".join(parts) or "bring hosts up to date"
 
 
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names) if len(names) <= 3 else f"{len(names):,} shops"
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 shop`, `1,234 shops`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _causes(moves: tuple[Move, ...]) -> list[tuple[str, int]]:

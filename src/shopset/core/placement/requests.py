@@ -174,9 +174,11 @@ def _return(fleet: Fleet, seen: Seen, request: ReturnCluster, author: Identity) 
         raise RequestRefusedError(f"cluster {cluster} is wished to be {wish}: set spec.wish to Active first")
     if before.state == "Returning":
         return plan_placement(fleet, seen)
-    record = before.model_copy(
-        update={"state": "Returning", "since": seen.now, "by": str(author), "reason": request.reason}
-    )
+    changes = {"state": "Returning", "since": seen.now, "by": str(author), "reason": request.reason}
+    if before.state == "Draining":
+        # It was not upgraded yet, so nothing is to be waited for.
+        changes["version"] = ""
+    record = before.model_copy(update=changes)
     return _with_record(fleet, seen, record, f"{author.name} brings cluster {cluster} back: {request.reason}", author)
 
 
