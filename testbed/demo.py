@@ -42,8 +42,18 @@ _TIERS: Final = {"dev": ("failureGrace: 5s",), "beta": ("bake: 2s",), "prod": ("
 _COPIES: Final = (
     Copy("c-1", "dev", "staging", "c"),
     Copy("b-1", "beta", "production", "b"),
-    Copy("a-1", "prod", "production", "a"),
-    Copy("b-2", "prod", "production", "b"),
+    Copy("a-1", "prod", "production", "a", requests=60.0),
+    Copy("b-2", "prod", "production", "b", requests=60.0),
+    Copy("c-2", "prod", "production", "c", requests=60.0),
+)
+_SHOPS: Final = ("hoge", *(f"shop-{number:02}" for number in range(1, 20)))
+_CLASS: Final = "\n".join(
+    (
+        "apiVersion: shopset.dev/v1alpha1",
+        "kind: ShopClass",
+        "metadata: {name: standard}",
+        "spec: {tier: prod, configuration: production, replicas: 2, across: [cluster]}",
+    )
 )
 _TROUBLE: Final = r'{range .items[*]}{.metadata.name}: {.status.conditions[?(@.status=="False")].message}{"\n"}{end}'
 """What kubectl is asked where the story fails, as a jsonpath."""
@@ -84,6 +94,9 @@ class _Story:
         good = self._good_release(first)
         self._bad_release(good)
         self._hold(good, prod=first)
+        self._place_shops()
+        self._lose(bed)
+        self._drain()
         self._look_back(bed)
 
     def wait(self) -> None:
@@ -144,7 +157,7 @@ class _Story:
             self._type(f"git -C {name} push -q $ORIGIN/{repository}.git tier-0")
 
     def _apply_fleet(self, bed: Bed) -> None:
-        self._chapter("The fleet: three tiers, and four ShopSets on the clusters a, b and c")
+        self._chapter("The fleet: three tiers, and five ShopSets on the clusters a, b and c")
         self._type(f"kubectl apply --server-side -k {shlex.quote(str(_ROOT / 'deploy' / 'crds'))}")
         self._type("kubectl wait --for=condition=Established --timeout=60s customresourcedefinition --all >/dev/null")
         self._type(f"kubectl create namespace {_FLEET} && kubectl config set-context --current --namespace={_FLEET}")
@@ -154,6 +167,7 @@ class _Story:
         platform = self._home / "fleet" / "platform.yaml"
         content = yaml.safe_load(platform.read_text())
         content["spec"]["delivery"]["argocd"] = {"retry": {"limit": 1, "backoff": {"duration": "1s"}}}
+        content["spec"]["placement"] = {"waves": {"share": 25, "pause": "2s"}}
         platform.write_text(yaml.safe_dump(content, sort_keys=False))
         self._type("cat fleet/platform.yaml fleet/tiers.yaml")
         self._type("kubectl apply -f fleet")
@@ -163,7 +177,7 @@ class _Story:
         files = f"printf %s shopset >credentials/username && printf %s {USERS['shopset']} >credentials/password"
         self._type(f"mkdir credentials && {files}")
         line = f"{shlex.quote(sys.executable)} -m shopset.controller run --namespace={_FLEET} --git-credentials=$PWD/credentials"
-        line += " --cache=$PWD/cache --poll=1 --log-format=text --health-port=-1 --metrics-port=-1 --webhook-port=-1"
+        line += " --members=$KUBECONFIG --cache=$PWD/cache --poll=1 --log-format=text --health-port=-1 --metrics-port=-1 --webhook-port=-1"
         line += " >controller.log 2>&1"
         self._command(f"{line} &")
         # Without --keep it ends with this process, however that ends.
@@ -182,7 +196,7 @@ class _Story:
         self._explain("prod", "Admitted")
         self._control("Approval", "first", tier="prod", revision=first, reason="the shop opens")
         self._verified("prod", "")
-        self._until("all four ShopSets are ready", lambda: all(self._ready(copy.name) for copy in _COPIES))
+        self._until("all five ShopSets are ready", lambda: all(self._ready(copy.name) for copy in _COPIES))
         self._type("kubectl get shopsets")
         return first
 
@@ -221,10 +235,92 @@ class _Story:
             raise StoryError("prod changed without an approval")
         self._until("the fix waits at prod", lambda: self._status("tier", "prod").get("candidate") == fix)
 
+    def _place_shops(self) -> None:
+        self._chapter("Shops: nobody says which ShopSet serves them, their class does")
+        shops = "\n---\n".join(
+            f"apiVersion: shopset.dev/v1alpha1\nkind: Shop\nmetadata: {{name: {name}}}\n"
+            f"spec: {{class: standard, hosts: [{name}.example.com]}}"
+            for name in _SHOPS
+        )
+        (self._home / "shops.yaml").write_text(f"{shops}\n")
+        self._type(f"kubectl apply -f - <<'EOF'\n{_CLASS}\nEOF")
+        self._type("head -5 shops.yaml; kubectl apply -f shops.yaml | tail -1")
+        self._until("every shop has two ShopSets", lambda: all(len(each) == 2 for each in self._where().values()))
+        self._show_shops(f"{len(_SHOPS)} shops are served, each by two ShopSets on different clusters")
+
+    def _lose(self, bed: Bed) -> None:
+        self._chapter("Cluster a is lost: every shop there stays up, served by its other replica")
+        before, pid = self._where(), bed.pid("a-apiserver")
+        git = bed.git_as("anna").rstrip("/")
+        who = "git config --file gitconfig user.name anna && git config --file gitconfig user.email anna@example.com"
+        self._type(who)
+        self._type(
+            f"printf '%s\\n' {git} >store && git config --file gitconfig credential.helper 'store --file='$PWD/store"
+        )
+        self._command("export GIT_CONFIG_GLOBAL=$PWD/gitconfig")
+        self._command(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
+        path = f"{Path(sys.executable).parent}:{self._environment['PATH']}"
+        self._environment |= {"GIT_CONFIG_GLOBAL": str(self._home / "gitconfig"), "PATH": path}
+        self._type(f"kill -STOP {pid}   # its API server answers nobody any more")
+        try:
+            self._type(
+                "shopctl --kubeconfig=$KUBECONFIG --context=management cluster lost a -m 'power failure' --no-wait"
+            )
+            self._until("no shop is on a", lambda: self._nobody_is_on("a-1"))
+            self._type("kubectl get clusters.shopset.dev")
+            self._show_shops("all shops have two ShopSets again, and only those moved that had one on a")
+        finally:
+            self._type(f"kill -CONT {pid}   # it answers again")
+        moved = [name for name, now in self._where().items() if now != before[name]]
+        if any("a-1" not in before[name] for name in moved):
+            raise StoryError(f"shops moved that had nothing on a: {moved}")
+        self._bring_back("a", "repaired", before)
+
+    def _drain(self) -> None:
+        self._chapter(
+            "Cluster b is emptied for new disks: its shops go elsewhere first, in waves, and no shopper notices"
+        )
+        before = self._where()
+        self._type(
+            "shopctl --kubeconfig=$KUBECONFIG --context=management cluster drain b -m 'new disks' --no-wait --during-bake"
+        )
+        fewest = [2]
+
+        def is_empty() -> bool:
+            fewest.append(min(map(len, self._where().values())))
+            return self._nobody_is_on("b-2") and self._status("cluster", "b").get("state") == "Upgrading"
+
+        self._until("cluster b is empty", is_empty)
+        if min(fewest) < 2:
+            raise StoryError("a shop had less than two replicas while b was emptied")
+        self._show_shops("cluster b is empty; each shop was served by its old replica until the new one served")
+        self._bring_back("b", "'new disks are in'", before)
+
+    def _bring_back(self, cluster: str, reason: str, home: dict[str, tuple[str, ...]]) -> None:
+        self._type(
+            f"shopctl --kubeconfig=$KUBECONFIG --context=management cluster return {cluster} -m {reason} --no-wait"
+        )
+        self._until(f"the shops of {cluster} are home", lambda: self._where() == home)
+        self._until(f"{cluster} is back", lambda: self._status("cluster", cluster).get("state") == "Reachable")
+        self._show_shops("the shops are where they were")
+
+    def _show_shops(self, text: str) -> None:
+        self._happened(text, "green")
+        self._type("kubectl get shopsets -o custom-columns=NAME:.metadata.name,SHOPS:.status.shops,LOAD:.status.load")
+        self._type("kubectl get shop hoge -o wide")
+
+    def _where(self) -> dict[str, tuple[str, ...]]:
+        """Return where the shops are."""
+        return {name: tuple(self._status("shop", name).get("replicas", ())) for name in _SHOPS}
+
+    def _nobody_is_on(self, shopset: str) -> bool:
+        return all(len(each) == 2 and shopset not in each for each in self._where().values())
+
     def _look_back(self, bed: Bed) -> None:
         self._chapter("In the end")
         self._type("kubectl get tiers,shopsets")
-        self._type(f"git -C {bed.repositories / _FLEET / REPOSITORIES[0]}.git log --oneline ledger")
+        for branch in ("ledger", "placement"):
+            self._type(f"git -C {bed.repositories / _FLEET / REPOSITORIES[0]}.git log --oneline {branch}")
         self._say(
             f"\nDone in {time.monotonic() - self._start:.0f} s. Look around (a terminal of your own needs the export):"
         )

@@ -21,11 +21,11 @@ def play(**environment: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=400,
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_the_story_is_played_to_its_end() -> None:
     done = play()
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
@@ -44,6 +44,8 @@ def test_the_story_is_played_to_its_end() -> None:
     takes = [i for i, line in enumerate(story) if line.startswith("prod takes")]
     assert len(takes) == 1
     assert takes[0] > approved
+    for words in ("cluster a is lost", "cluster a is back", "cluster b is emptied: new disks", "cluster b is back"):
+        assert any(words in line for line in story), words
     home = re.search("cd (.+)", done.stdout)
     assert home is not None
     assert not Path(home[1]).exists(), "its folder is still there"
