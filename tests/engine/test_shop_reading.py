@@ -70,3 +70,10 @@ def test_demand_is_measured_for_those_that_state_none_and_what_was_measured_last
     assert third.shops is second.shops
     assert [each.reason for each in third.conditions] == ["NotMeasured"]
     assert len(asked) == 3
+
+
+def test_a_shop_of_a_class_that_the_fleet_does_not_have_is_there_for_the_plan_to_keep(tmp_path: Path) -> None:
+    (tmp_path / "shops.csv").write_text("name,class,hosts\nhoge,gone,hoge.example.com\n")
+    fleet = even_fleet("ab", 1, shops={"sources": [{"kind": "Files", "path": "shops.csv"}]})
+    found = Sources(tmp_path, lambda name: tmp_path / name, list).read(fleet, {})
+    assert list(found.shops.names) == ["hoge"]

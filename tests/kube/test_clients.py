@@ -72,3 +72,16 @@ def test_what_is_no_api_server_is_told(tmp_path: Path) -> None:
         client.close()
     no_server = "something that is no API server answers"
     assert said == [f"page: {no_server}", "gone: the API server answers 502", f"error: {no_server}"]
+
+
+def test_a_context_alone_is_looked_up_in_the_kubeconfig_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config"
+    file.write_text(
+        "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n"
+        "users: [{name: u, user: {}}]\ncontexts: [{name: here, context: {cluster: c, user: u, namespace: fleet}}]\n"
+    )
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    with connect(context="here") as client:
+        assert client.namespace == "fleet"

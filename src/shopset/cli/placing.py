@@ -12,6 +12,7 @@ from shopset.cli.planning import report, show_actions, show_conditions_of
 from shopset.cli.printing import Printer, local, rfc3339, span
 from shopset.cli.settings import Settings, who
 from shopset.cli.wiring import Workplace, open_workplace, utc_now
+from shopset.core.placement.planning import counted
 from shopset.core.placement.plans import Move, PlacementPlan, shops_of
 from shopset.core.placement.requests import PlacementRequest
 from shopset.core.release.actions import Identity
@@ -29,7 +30,8 @@ def show_placement(printer: Printer, made: PlacementPlan) -> None:
     moves = (*made.moves, *made.later)
     if moves:
         printer.line(
-            f"shops ({shops_of(moves):,} in {len(moves):,} groups; {made.shops_moved:,} replicas move)", "bold"
+            f"shops ({shops_of(moves):,} in {counted(len(moves), 'group')}; {counted(made.shops_moved, 'replica')} moved)",
+            "bold",
         )
         rows = _rows(moves)
         printer.table(("SHOPS", "FROM", "TO", "WHY"), rows[:_SHOWN])

@@ -37,7 +37,8 @@ class Sources:
 
     def read(self, fleet: Fleet, incumbents: Mapping[str, str]) -> ShopsReading:
         """Read what changed. What is wrong is a condition, never an error."""
-        found = self._reader.read(fleet.platform, self._resources(), incumbents, fleet.shop_classes)
+        # A shop whose class the fleet has no more stays where it is: the plan says so.
+        found = self._reader.read(fleet.platform, self._resources(), incumbents)
         conditions = [_condition(fleet, each) for each in found.problems]
         shops = self._demand.known(fleet.platform, found.shops)
         if self._demand.problem:

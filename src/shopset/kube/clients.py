@@ -71,10 +71,13 @@ _REFUSALS: Final[Mapping[int, type[KubeError]]] = {404: NotFoundError, 409: Conf
 def connect(kubeconfig: str | None = None, context: str | None = None, timeout: float = 30) -> Client:
     """Connect as kubectl does: to a context of a kubeconfig, or, in a Pod, by its ServiceAccount. Raises KubeError."""
     try:
-        if kubeconfig is None and context is None:
-            config = KubeConfig.from_env()
+        if kubeconfig is not None:
+            config = KubeConfig.from_file(Path(kubeconfig))
+        elif context is not None:
+            # A ServiceAccount has no contexts: one that is named is in $KUBECONFIG or in the file at its usual place.
+            config = KubeConfig.from_env(service_account="/nonexistent")
         else:
-            config = KubeConfig.from_file(Path(kubeconfig or "~/.kube/config"))
+            config = KubeConfig.from_env()
         return Client(config.get(context), timeout=httpx2.Timeout(timeout), field_manager=FIELD_MANAGER)
     except (ConfigError, OSError) as error:
         raise KubeError(f"no cluster to connect to: {error}. Say which with --kubeconfig and --context") from error
