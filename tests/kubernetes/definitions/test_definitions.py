@@ -316,15 +316,26 @@ def test_defaults_say_what_the_models_say(api_server: ApiServer, namespace: str)
 
 
 def test_the_status_is_written_apart(api_server: ApiServer, namespace: str) -> None:
-    status = {"revision": "b81e0a9", "sync": "Synced", "health": "Healthy", "ready": True}
+    status = {"revision": "b81e0a9", "sync": "Synced", "health": "Healthy", "ready": True, "shops": 120, "load": "41%"}
     api_server.done("create", "-n", namespace, "-f", "-", stdin=json.dumps(document("ShopSet", {})))
     patch = ("patch", "shopset", "x", "-n", namespace, "--type=merge", "-p", json.dumps({"status": status}))
     assert "status" not in json.loads(api_server.done(*patch, "-o", "json"))
     found = json.loads(api_server.done(*patch, "--subresource=status", "-o", "json"))
     assert (found["status"], found["metadata"]["generation"]) == (status, 1)
     header, row = api_server.done("get", "shopsets", "-n", namespace).splitlines()
-    assert header.split() == ["NAME", "TIER", "CONFIGURATION", "CLUSTER", "REVISION", "SYNC", "HEALTH", "READY", "AGE"]
-    assert row.split()[:8] == ["x", "prod", "production", "a", "b81e0a9", "Synced", "Healthy", "true"]
+    columns = {
+        "TIER": "prod",
+        "CONFIGURATION": "production",
+        "CLUSTER": "a",
+        "REVISION": "b81e0a9",
+        "SYNC": "Synced",
+        "HEALTH": "Healthy",
+        "READY": "true",
+        "SHOPS": "120",
+        "LOAD": "41%",
+    }
+    assert header.split() == ["NAME", *columns, "AGE"]
+    assert row.split()[:-1] == ["x", *columns.values()]
     assert "shopset.shopset.dev/x" in api_server.done("get", "shopset", "-n", namespace, "-o", "name").split()
 
 
