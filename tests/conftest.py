@@ -23,8 +23,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First comes what takes longest, and of that what has the bed alone: meanwhile the other process does without."""
+    """First comes what needs the bed, and of that what has it alone: meanwhile the other process does without.
+
+    That one begins in the middle, with the tests of minutes: at the end they would keep one process waiting for the other.
+    """
     items.sort(key=lambda item: ("bed" not in _fixtures(item), item.get_closest_marker("takes_a_part_away") is None))
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    middle = len(items) // 2
+    items[:] = [*others[:middle], *long, *others[middle:]]
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

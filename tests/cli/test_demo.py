@@ -54,10 +54,12 @@ def check_story(folder: Path, told: str) -> None:
     assert "refs/tags/shopset/" in git("for-each-ref", folder=folder / "git" / "shopset-apps.git")
 
 
+@pytest.mark.long
 def test_the_demo_plays_on_its_own_platform(tmp_path: Path) -> None:
     check_story(tmp_path / "demo", play(tmp_path / "demo"))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not BOUTIQUE.exists(), reason="the real input lies beside the project only where it is developed")
 def test_the_demo_plays_on_a_platform_that_other_people_wrote(tmp_path: Path) -> None:
     told = play(tmp_path / "demo", "--apps", str(BOUTIQUE / "base"), "--configuration", str(BOUTIQUE / "components"))

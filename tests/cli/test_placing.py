@@ -221,7 +221,7 @@ class TestPlanning:
             if change:
                 refs = shopctl.refs
                 said = shopctl("plan", code=exits.SOMETHING_TO_DO).out
-                assert "place 1 shops" in said or "add new" in said
+                assert "place 1 shop" in said or "add new" in said
                 made = shopctl.data("plan", code=exits.SOMETHING_TO_DO)
                 assert [each["kind"] for each in made["actions"]] == ["Place"]
                 assert "placement" in made
