@@ -81,7 +81,9 @@ def grain(fleet: Fleet, shop_class: str, demand: float) -> float:
     """Return the demand that one group of a class should have, where the class has `demand` requests a second in all."""
     spec = fleet.shop_classes[shop_class].spec
     serving = sum(
-        (each.spec.tier, each.spec.configuration) == (spec.tier, spec.configuration) for each in fleet.shopsets.values()
+        (each.spec.tier, each.spec.configuration, each.spec.dedicated)
+        == (spec.tier, spec.configuration, spec.isolation.dedicated)
+        for each in fleet.shopsets.values()
     )
     return demand / (fleet.platform.spec.placement.groups_per_shopset * max(serving, 1))
 
