@@ -57,7 +57,7 @@ def list_clusters(settings: Settings, output: Output) -> int:
     rows: list[tuple[str, ...]] = []
     for name, each in workplace.fleet.clusters.items():
         record = seen.clusters.get(name)
-        hosted = [served[shopset.name] for shopset in workplace.fleet.shopsets.values() if shopset.spec.cluster == name]
+        hosted = [served[shopset] for shopset in workplace.fleet.hosted(name)]
         state = record.state if record else "Active"
         worst = max(hosted, key=lambda one: -1.0 if one.share is None else one.share, default=None)
         version = versions.get(name, each.spec.version or "-")

@@ -244,7 +244,7 @@ def _clusters(seen: _Seen) -> _View:
     for name, cluster in seen.fleet.clusters.items():
         record, trouble = seen.observed.ledger.clusters.get(name), seen.observed.deliveries.get(name)
         state = record.state if record else "Unreachable" if trouble else "Reachable"
-        hosted = [each.name for each in seen.fleet.shopsets.values() if each.spec.cluster == name]
+        hosted = seen.fleet.hosted(name)
         topology = ",".join(f"{key}={value}" for key, value in sorted(cluster.topology.items()))
         rows.append(
             (name, cluster.spec.wish, state, str(len(hosted)), cluster.spec.version or "-", topology, ",".join(hosted))

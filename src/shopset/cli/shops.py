@@ -2,7 +2,6 @@
 
 import re
 import sys
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -69,7 +68,7 @@ def _on(fleet: Fleet, name: str | None) -> set[str] | None:
     if name in fleet.shopsets:
         return {name}
     if name in fleet.clusters:
-        return {each.name for each in fleet.shopsets.values() if each.spec.cluster == name}
+        return set(fleet.hosted(name))
     raise RequestRefusedError(f"the fleet has no ShopSet and no cluster {name!r}: it has {', '.join(fleet.shopsets)}")
 
 
@@ -226,9 +225,9 @@ def _explanation(fleet: Fleet, seen: Seen, found: Whereabouts) -> list[str]:
     replicas = f"{spec.replicas} replica{'s' if spec.replicas > 1 else ''}{across}"
     served = f"on ShopSets of {spec.tier} with configuration {spec.configuration}"
     lines = [f"{found.shop.name} is of class {group.shop_class}: {replicas}, {served}."]
-    row = bisect_left(seen.shops.names, found.shop.name)
-    if row in seen.shops.pins and seen.shops.names[row] == found.shop.name:
-        lines.append(f"Its source pins it to {', '.join(seen.shops.pins[row])}: change its pins there.")
+    pins = seen.shops.pins_of(found.shop.name)
+    if pins:
+        lines.append(f"Its source pins it to {', '.join(pins)}: change its pins there.")
     elif group.pinned:
         lines.append("A person pinned it: shopctl shop release lets the class decide again.")
     elif group.dedicated:

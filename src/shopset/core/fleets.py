@@ -77,6 +77,18 @@ class Fleet:
         """Return the ShopSets of a tier, sorted by name."""
         return self._members.get(name, ())
 
+    def hosted(self, cluster: str) -> tuple[str, ...]:
+        """Return the names of the ShopSets on a cluster, sorted."""
+        return tuple(name for name, shopset in self.shopsets.items() if shopset.spec.cluster == cluster)
+
+    def domain(self, level: str, cluster: str) -> str:
+        """Return the domain of a FailureDomain that a cluster is in. Raises KeyError.
+
+        A cluster without the label is a domain of its own: nothing is known of what it shares.
+        """
+        key = self.failure_domains[level].spec.topology_key
+        return self.clusters[cluster].topology.get(key, f"({cluster})")
+
     def branch(self, name: str) -> str:
         """Return the branch of a tier, the same in all three repositories."""
         return f"tier-{self.tier(name).spec.level}"

@@ -193,7 +193,7 @@ def _replicas(found: Model, here: Bools) -> float:
 
 
 def _room(fleet: Fleet, name: str, budget: Budget | None) -> Room:
-    hosted = sum(each.spec.cluster == name for each in fleet.shopsets.values())
+    hosted = len(fleet.hosted(name))
     return Room(name, hosted, budget.limit if budget else None, budget.room if budget else None)
 
 

@@ -1,6 +1,5 @@
 """What people may ask for a shop, and why not: each refusal says what to do instead."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 from shopset.api import InvalidValueError, ShopClass, normalise_host
@@ -38,11 +37,10 @@ def decidable(fleet: Fleet, seen: Seen, shop: str) -> Whereabouts:
         raise RequestRefusedError(
             f"shop {found.shop.name} is of the class {found.group.shop_class}, which the fleet does not have: add the ShopClass first"
         )
-    names = seen.shops.names
-    row = bisect_left(names, found.shop.name) if seen.shops.pins else len(names)
-    if row < len(names) and names[row] == found.shop.name and row in seen.shops.pins:
+    pins = seen.shops.pins_of(found.shop.name)
+    if pins:
         raise RequestRefusedError(
-            f"the source of shop {found.shop.name} pins it to {', '.join(seen.shops.pins[row])}: change its pins there"
+            f"the source of shop {found.shop.name} pins it to {', '.join(pins)}: change its pins there"
         )
     return found
 
@@ -71,11 +69,9 @@ def check_replicas(fleet: Fleet, seen: Seen, shop_class: ShopClass, names: Seque
             )
         _check_takes(fleet, seen, name, group)
     for level in spec.across:
-        key = fleet.failure_domains[level].spec.topology_key
         taken: dict[str, str] = {}
         for name in names:
-            cluster = fleet.clusters[fleet.shopsets[name].spec.cluster]
-            domain = cluster.topology.get(key, f"({cluster.name})")
+            domain = fleet.domain(level, fleet.shopsets[name].spec.cluster)
             if domain in taken:
                 raise RequestRefusedError(
                     f"{taken[domain]} and {name} are both in {level} {domain}, and fail together: name one in another {level}"
@@ -120,11 +116,10 @@ def check_spread(fleet: Fleet, group: Group, replicas: int) -> None:
         for name, each in fleet.shopsets.items()
         if (each.spec.tier, each.spec.configuration, each.spec.dedicated) == (spec.tier, spec.configuration, dedicated)
     ]
-    clusters = [fleet.clusters[fleet.shopsets[name].spec.cluster] for name in names]
+    clusters = {fleet.shopsets[name].spec.cluster for name in names}
     most = {"ShopSets": len(names)}
     for level in spec.across:
-        key = fleet.failure_domains[level].spec.topology_key
-        most[f"domains of {level}"] = len({each.topology.get(key, f"({each.name})") for each in clusters})
+        most[f"domains of {level}"] = len({fleet.domain(level, each) for each in clusters})
     what, count = min(most.items(), key=lambda item: item[1])
     if replicas > count:
         raise RequestRefusedError(

@@ -130,7 +130,7 @@ def _of_clusters(fleet: Fleet, seen: Seen, found: Model, step: Step) -> Iterator
 
 def _on(fleet: Fleet, found: Model, step: Step, cluster: str) -> int:
     """Return how many shops have a replica on a cluster after a step."""
-    there = {name for name, each in fleet.shopsets.items() if each.spec.cluster == cluster}
+    there = set(fleet.hosted(cluster))
     after = {each.name: each for each in step.groups}
     groups = (after.get(each.name, each) for each in found.groups)
     return int(found.problem.weight[[not there.isdisjoint(each.replicas) for each in groups]].sum())

@@ -157,11 +157,7 @@ def waits_for(fleet: Fleet, seen: Seen, cluster: str) -> str:
     wanted, has = record.version if record else "", seen.versions.get(cluster, "")
     if wanted and wanted != has:
         return f"it runs version {has or 'unknown'}, not {wanted}"
-    lagging = [
-        f"{name} {seen.unready[name]}"
-        for name, each in fleet.shopsets.items()
-        if each.spec.cluster == cluster and name in seen.unready
-    ]
+    lagging = [f"{name} {seen.unready[name]}" for name in fleet.hosted(cluster) if name in seen.unready]
     return "; ".join(lagging)
 
 
@@ -172,8 +168,8 @@ def _homeward(
     problem = found.problem
     back = frozenset(
         found.numbers[name]
-        for name, each in fleet.shopsets.items()
-        if each.spec.cluster == cluster and name not in seen.unusable and not problem.leaves[found.numbers[name]]
+        for name in fleet.hosted(cluster)
+        if name not in seen.unusable and not problem.leaves[found.numbers[name]]
     )
     for row, group in enumerate(found.groups):
         before = home_of(home.groups, group.name)

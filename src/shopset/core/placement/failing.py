@@ -61,12 +61,12 @@ def judge(fleet: Fleet, seen: Seen, vigil: Vigil, signs: Signs, trouble: str = "
     lost = reason = ""
     brake = _brake(seen, vigil, signs, trouble)
     for cluster in sorted(vigil.since.keys() & fleet.clusters.keys()):
+        if cluster in seen.clusters:
+            continue
         evidence = "; ".join(f"{who}: {what}" for who, what in sorted(signs[cluster].items()))
         patience, refusal = _patience(fleet, seen, cluster)
         due = vigil.since[cluster] + patience
         refusal = refusal or brake
-        if cluster in seen.clusters:
-            continue
         if refusal:
             message = f"{evidence}. It is not declared lost by itself: {refusal}"
             conditions.append(Condition(f"Cluster/{cluster}", "Healthy", "Failing", message))
@@ -122,7 +122,7 @@ def _patience(fleet: Fleet, seen: Seen, cluster: str) -> tuple[timedelta, str]:
 
 
 def _classes_on(fleet: Fleet, seen: Seen, cluster: str) -> Iterator[str]:
-    there = {name for name, each in fleet.shopsets.items() if each.spec.cluster == cluster}
+    there = set(fleet.hosted(cluster))
     return (group.shop_class for group in seen.placement.groups.values() if not there.isdisjoint(group.replicas))
 
 

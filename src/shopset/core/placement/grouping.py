@@ -4,7 +4,6 @@ A shared group `standard#0110` has the shops of its class whose hash begins with
 A shop that is too large to share has a group of its own, `standard/hoge`.
 """
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -90,8 +89,8 @@ def grain(fleet: Fleet, shop_class: str, demand: float) -> float:
 
 def conventional_group(fleet: Fleet, shops: Shops, placement: Placement, shop_class: str, shop: str) -> Group | None:
     """Return the shared group in which the convention has a shop; None where it is too large, or where there is none."""
-    row = bisect_left(shops.names, shop)
-    if row == len(shops) or shops.names[row] != shop or shop_class not in fleet.shop_classes:
+    row = shops.row(shop)
+    if row is None or shop_class not in fleet.shop_classes:
         return None
     demand = effective_demand(fleet, shops)[:, 0]
     limit = grain(fleet, shop_class, float(demand[shops.classes == shops.classes[row]].sum()))

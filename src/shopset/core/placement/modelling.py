@@ -138,12 +138,8 @@ def _demand_of_rows(demand: Floats, rows: Sequence[Sequence[int]]) -> tuple[Floa
 
 
 def _domains(fleet: Fleet, level: str) -> tuple[tuple[str, ...], list[int]]:
-    """Return the domains of a level, and the number of that of each ShopSet.
-
-    A cluster without the label is a domain of its own: nothing is known of what it shares.
-    """
-    key = fleet.failure_domains[level].spec.topology_key
-    of_clusters = {name: each.topology.get(key, f"({name})") for name, each in fleet.clusters.items()}
+    """Return the domains of a level, and the number of that of each ShopSet."""
+    of_clusters = {name: fleet.domain(level, name) for name in fleet.clusters}
     found = tuple(sorted(set(of_clusters.values())))
     return found, [found.index(of_clusters[each.spec.cluster]) for each in fleet.shopsets.values()]
 

@@ -122,7 +122,7 @@ def _causes(moves: tuple[Move, ...]) -> list[tuple[str, int]]:
 def _records(fleet: Fleet, seen: Seen, step: Step, after: Placement) -> Iterator[PushCommits]:
     """Yield what changes on the ledger: a cluster that is empty now, one whose shops are all back."""
     for cluster, record in sorted(seen.clusters.items()):
-        members = frozenset(name for name, each in fleet.shopsets.items() if each.spec.cluster == cluster)
+        members = frozenset(fleet.hosted(cluster))
         if record.state == "Draining" and next(leftovers(after.groups, members), None) is None:
             emptied = record.model_copy(update={"state": "Upgrading", "since": seen.now})
             subject = f"cluster {cluster} is empty: {record.reason}"

@@ -127,7 +127,7 @@ def respond_placement(
 
 
 def _refuse_while_busy(fleet: Fleet, cluster: str, busy: Mapping[str, str]) -> None:
-    for tier in sorted({each.spec.tier for each in fleet.shopsets.values() if each.spec.cluster == cluster}):
+    for tier in sorted({fleet.shopsets[name].spec.tier for name in fleet.hosted(cluster)}):
         if tier in busy:
             raise RequestRefusedError(
                 f"{tier}, which has ShopSets on cluster {cluster}, is {busy[tier]}: wait for it (shopctl release watch), "
@@ -287,10 +287,8 @@ def _dedicated(fleet: Fleet, seen: Seen, group: Group) -> tuple[str, ...]:
 
 
 def _are_apart(fleet: Fleet, levels: Sequence[str], one: str, other: str) -> bool:
-    clusters = [fleet.clusters[fleet.shopsets[name].spec.cluster] for name in (one, other)]
-    keys = [fleet.failure_domains[level].spec.topology_key for level in levels]
-    first, second = ([each.topology.get(key, f"({each.name})") for key in keys] for each in clusters)
-    return all(mine != theirs for mine, theirs in zip(first, second, strict=True))
+    first, second = (fleet.shopsets[name].spec.cluster for name in (one, other))
+    return all(fleet.domain(level, first) != fleet.domain(level, second) for level in levels)
 
 
 def _change(

@@ -1,5 +1,6 @@
 """Shops as the planner has them: columns, because there may be a million; whoever reads a source makes one of these."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -28,6 +29,16 @@ class Shops:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def row(self, name: str) -> int | None:
+        """Return the row of a shop; None where it is not there."""
+        row = bisect_left(self.names, name)
+        return row if row < len(self) and self.names[row] == name else None
+
+    def pins_of(self, name: str) -> tuple[str, ...]:
+        """Return the ShopSets that its source wants for a shop; empty where it wants none."""
+        row = self.row(name) if self.pins else None
+        return () if row is None else self.pins.get(row, ())
 
     def with_requests(self, found: Mapping[str, float]) -> "Shops":
         """Return these shops with the requests per second that were measured, of those whose demand nobody stated."""

@@ -1,6 +1,5 @@
 """Shops of which it is not known whether they are still there: a source that is away must not empty the placement. Pure."""
 
-from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
@@ -45,16 +44,11 @@ def _missing(shops: Shops, placement: Placement, unread: Collection[str], *, is_
     if not is_whole:
         read = set(shops.names)
         return (name for name in placement.members if name not in read)
-    return (name for name in unread if name in placement.members and _row(shops, name) is None)
-
-
-def _row(shops: Shops, name: str) -> int | None:
-    row = bisect_left(shops.names, name)
-    return row if row < len(shops) and shops.names[row] == name else None
+    return (name for name in unread if name in placement.members and shops.row(name) is None)
 
 
 def _demand(known: Shops | None, name: str) -> _Demand:
-    row = None if known is None else _row(known, name)
+    row = None if known is None else known.row(name)
     if known is None or row is None:
         return np.nan, np.nan
     requests, connections = known.demand[row]
