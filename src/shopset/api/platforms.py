@@ -235,6 +235,40 @@ class Placement(Object):
     """From what the capacity of ShopSets is estimated."""
 
 
+class EdgeHealth(Object):
+    """How edges look at ShopSets. A hang is noticed within interval + fall * timeout; a shorter pause is none."""
+
+    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9/._~-]{0,255}$")] = "/health"
+    interval: Duration = parse_duration("80ms")
+    timeout: Duration = parse_duration("150ms")
+    fall: Annotated[StrictInt, Field(ge=1, le=100)] = 2
+    """Failed checks in a row that take a ShopSet out."""
+    rise: Annotated[StrictInt, Field(ge=1, le=1000)] = 10
+    """Good checks in a row that bring it back."""
+    slow_start: Duration = parse_duration("10s")
+    """Within which it gets its full share again."""
+
+
+class ClientLimits(Object):
+    """How much traffic one client address may have, over all shops."""
+
+    requests_per_second: PositiveFloat | None = None
+    burst: PositiveInt | None = None
+
+
+class Edge(Object):
+    """How shoppers are led to ShopSets."""
+
+    agents: tuple[Endpoint, ...] = ()
+    """Where the agents of the edges answer `shopctl edge status`, as in `http://edge-1.example.com:8405`."""
+    health: EdgeHealth = EdgeHealth()
+    clients: ClientLimits = ClientLimits()
+    lanes: tuple[Annotated[str, Field(pattern=r"^/[A-Za-z0-9/._~-]{0,255}$")], ...] = ("/cart", "/checkout", "/payment")
+    """Beginnings of paths that are served before others when a ShopSet is short."""
+    redirect: Literal["None", "Https"] = "None"
+    """Https sends what comes without TLS to the same address with it."""
+
+
 class PlatformSpec(Object):
     """What the ShopSets are copies of, and how they are delivered."""
 
@@ -244,6 +278,7 @@ class PlatformSpec(Object):
     images: Images = Images()
     shops: Shops = Shops()
     placement: Placement = Placement()
+    edge: Edge = Edge()
     monitoring: Monitoring | None = None
     """Where gates are read."""
 

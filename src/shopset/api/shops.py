@@ -30,6 +30,25 @@ class Limits(Object):
     """Requests that it may have at once beyond that."""
 
 
+class Canary(Object):
+    """A share of the traffic that goes to a ShopSet of another Tier. It is no replica."""
+
+    tier: Name
+    """The Tier whose ShopSets, with the class's Configuration, take it."""
+    percent: Annotated[StrictInt, Field(ge=1, le=50)]
+    """How many of a shop's clients, in percent."""
+
+
+class Traffic(Object):
+    """How the edge spreads a shop's traffic over its replicas."""
+
+    weights: tuple[Annotated[StrictInt, Field(ge=1, le=100)], ...] = ()
+    """Percent of a shop's clients that each replica serves, one for each; left out, the primary serves all of them."""
+    overload: Literal["Refuse", "Spill"] = "Refuse"
+    """What happens to requests beyond a ShopSet's concurrency: Spill gives them to the next replica while that has room."""
+    canary: Canary | None = None
+
+
 class Failover(Object):
     """When a cluster is declared Lost without a person, where the class lets that be done."""
 
@@ -50,6 +69,7 @@ class ShopClassSpec(Object):
     """FailureDomains that no two replicas of a shop may share a domain of."""
     isolation: Isolation = Isolation()
     limits: Limits = Limits()
+    traffic: Traffic = Traffic()
     failover: Failover | None = None
     """Lets its shops be re-placed without a person when their cluster is unhealthy; left out, a person declares it Lost."""
 
@@ -59,6 +79,13 @@ class ShopClassSpec(Object):
             if name in self.across[:index]:
                 message = f"{name} is there twice"
                 raise InvalidValueError(message, "remove one of them", ("across", index))
+        weights = self.traffic.weights
+        if weights and (len(weights) != self.replicas or sum(weights) != 100):
+            message = f"{len(weights)} weights with a sum of {sum(weights)} for {self.replicas} replicas"
+            raise InvalidValueError(message, "give each replica one, with a sum of 100", ("traffic", "weights"))
+        if self.traffic.canary is not None and self.traffic.canary.tier == self.tier:
+            message = f"the canary is in {self.tier}, the class's own tier"
+            raise InvalidValueError(message, "name another tier", ("traffic", "canary", "tier"))
         return self
 
 
@@ -89,6 +116,10 @@ class ShopSpec(Object):
     demand: Demand | None = None
     pins: tuple[Name, ...] = ()
     """ShopSets that must serve it, the first as its primary."""
+    limits: Limits | None = None
+    """How much traffic it may have, instead of what its class says."""
+    maintenance: StrictBool = False
+    """The edge shows shoppers a page that says so."""
 
     @model_validator(mode="after")
     def _hosts_are_distinct(self) -> Self:

@@ -6,6 +6,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
 from shopset.api._objects import Object, Resource, Status
 from shopset.api.names import Name
+from shopset.api.urls import Endpoint
 
 PositiveInt = Annotated[StrictInt, Field(ge=1)]
 PositiveFloat = Annotated[StrictFloat, Field(gt=0)]
@@ -20,6 +21,8 @@ class Capacity(Object):
     """How many shops it serves at most."""
     connections: PositiveInt | None = None
     """Database connections that it opens."""
+    concurrency: PositiveInt | None = None
+    """Requests that it answers at once; the edge refuses or spills what is beyond."""
 
 
 class ShopSetSpec(Object):
@@ -32,6 +35,8 @@ class ShopSetSpec(Object):
     cluster: Name
     """The Cluster on which it runs."""
     capacity: Capacity | None = None
+    endpoint: Endpoint | None = None
+    """Where its shops are reached, where that is not what its Cluster's template says."""
     dedicated: StrictBool = False
     """Serves only shops of a class that asks for dedicated ShopSets."""
 

@@ -1,0 +1,1 @@
+"""shopset-edge, the agent beside each HAProxy: it follows git and keeps HAProxy at what git says."""
