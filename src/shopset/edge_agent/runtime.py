@@ -93,6 +93,10 @@ class Runtime:
 
         Whether the answer is an error only its words tell; `tell` knows of commands whose answer is empty.
         """
+        return b"".join(self.stream(command, payload)).decode(errors="replace")
+
+    def stream(self, command: str, payload: Iterable[str] = ()) -> Iterator[bytes]:
+        """Send a command, and yield the answer in pieces as they come. Raises HaproxyAwayError."""
         lines = "".join(f"{line}\n" for line in payload)
         text = f"{command} <<\n{lines}\n" if lines else f"{command}\n"
         try:
@@ -102,7 +106,7 @@ class Runtime:
                 connection.sendall(text.encode())
                 # The master keeps a connection open for more commands, unless it sees that none will come.
                 connection.shutdown(socket.SHUT_WR)
-                return b"".join(_received(connection)).decode(errors="replace")
+                yield from _received(connection)
         except OSError as error:
             raise HaproxyAwayError(self.path, error.strerror or str(error)) from error
 
