@@ -5,7 +5,7 @@ An edge follows git alone: whatever of the fleet decides about a request stands 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +99,7 @@ class EdgeFacts:
     classes: Mapping[str, EdgeClass] = field(default_factory=dict)
     shops: Mapping[str, EdgeShop] = field(default_factory=dict)
     """Only of shops about which something is special."""
+
+
+NO_EDGE: Final = EdgeFacts()
+"""Of a fleet without edges."""

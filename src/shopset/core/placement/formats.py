@@ -1,4 +1,7 @@
-"""The files of the branch `placement`: a JSON object a line, sorted by name; groups by class, shops by the hash of their names."""
+"""The files of the branch `placement`: a JSON object a line, sorted by name; groups by class, shops by the hash of their names.
+
+What edges have to know besides is in the folder `edge/`, which fleets without an edge do not have.
+"""
 
 import re
 import sys
@@ -7,13 +10,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from operator import lt
+from operator import attrgetter, lt
 from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from shopset.core.errors import ShopsetError
+from shopset.core.placement import _edge_lines
+from shopset.core.placement._edge_lines import EdgeRow, NamedSettings
 from shopset.core.placement._shards import PlacedShop, Shard, shard_of, shards_of
+from shopset.core.placement.edges import NO_EDGE, EdgeClass, EdgeFacts, EdgeSettings, EdgeShop, EdgeShopSet
 from shopset.core.placement.placements import Group, Placement
 
 BRANCH: Final = "placement"
@@ -63,7 +69,14 @@ class _SoundShopLine(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=T
     hosts: tuple[str, ...] = ()
 
 
-LINES: Final[Mapping[str, type[msgspec.Struct]]] = {"group": _GroupLine, "shop": _ShopLine}
+LINES: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "group": _GroupLine,
+    "shop": _ShopLine,
+    "edge-settings": _edge_lines.SettingsLine,
+    "edge-shopset": _edge_lines.ShopSetLine,
+    "edge-class": _edge_lines.ClassLine,
+    "edge-shop": _edge_lines.ShopLine,
+}
 """What a line of each kind of file says."""
 _GROUP: Final = msgspec.json.Decoder(_GroupLine)
 _SHOP: Final = msgspec.json.Decoder(_ShopLine)
@@ -74,8 +87,11 @@ _ENCODER: Final = msgspec.json.Encoder()
 def schema(kind: str) -> dict[str, Any]:
     """Return the JSON schema of a line of a kind of file."""
     whole = msgspec.json.schema(LINES[kind])
-    definition: dict[str, Any] = whole["$defs"][LINES[kind].__name__]
-    return {**definition, "title": kind.capitalize(), "$schema": "https://json-schema.org/draft/2020-12/schema"}
+    parts: dict[str, Any] = whole["$defs"]
+    definition = parts.pop(LINES[kind].__name__)
+    title = kind.replace("-", " ").capitalize()
+    found = {**definition, "title": title, "$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {**found, "$defs": parts} if parts else found
 
 
 _EMPTY: Final = Shard()
@@ -103,11 +119,13 @@ def shard_path(shard: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PlacementFile:
-    """What one file says: groups or a shard, and what of it could not be read."""
+    """What one file says: groups, a shard or something for edges; and what of it could not be read."""
 
     path: str
     groups: tuple[Group, ...] = ()
     shard: Shard = _EMPTY
+    edge: EdgeFacts = NO_EDGE
+    """Of a file of `edge/`: what it says of the facts."""
     problems: tuple[MalformedPlacementError, ...] = ()
 
     @property
@@ -131,6 +149,9 @@ class PlacementReading:
 
 def read_file(path: str, content: bytes) -> PlacementFile:
     """Read one file. Lines that are malformed are listed in the result, the others count."""
+    if path in _edge_lines.PATHS:
+        rows, problems = _read(path, content, partial(_edge_row, path))
+        return PlacementFile(path, edge=_facts(rows), problems=problems)
     if _PATH.fullmatch(path) is None:
         return PlacementFile(path, problems=(MalformedPlacementError(path, 0, "no file of it has such a path"),))
     folder, stem = path.removesuffix(".jsonl").split("/")
@@ -162,7 +183,18 @@ def assemble(files: Sequence[PlacementFile], sound: Collection[str] = ()) -> Pla
         problems += missing_groups(groups, strays)
         left = {each.key: Shard.of(shop for shop in each.shard if shop.group in groups) for each in strays}
         shards = {key: shard for key, shard in (shards | left).items() if shard}
-    return PlacementReading(Placement.of_shards(groups, shards), tuple(problems))
+    return PlacementReading(Placement.of_shards(groups, shards, facts_of(files)), tuple(problems))
+
+
+def facts_of(files: Iterable[PlacementFile]) -> EdgeFacts:
+    """Return what some files say together for edges."""
+    found = {each.path: each.edge for each in files if each.path in _edge_lines.PATHS}
+    return EdgeFacts(
+        settings=found[_edge_lines.SETTINGS].settings if _edge_lines.SETTINGS in found else EdgeSettings(),
+        shopsets=found[_edge_lines.SHOPSETS].shopsets if _edge_lines.SHOPSETS in found else {},
+        classes=found[_edge_lines.CLASSES].classes if _edge_lines.CLASSES in found else {},
+        shops=found[_edge_lines.SHOPS].shops if _edge_lines.SHOPS in found else {},
+    )
 
 
 def missing_groups(groups: Collection[str], files: Iterable[PlacementFile]) -> list[MalformedPlacementError]:
@@ -210,7 +242,7 @@ def _consist_of(texts: Sequence[str], characters: bytes) -> bool:
     return "" not in texts and not "".join(texts).encode(errors="surrogatepass").translate(None, characters)
 
 
-_Row = TypeVar("_Row", Group, PlacedShop)
+_Row = TypeVar("_Row", Group, PlacedShop, EdgeRow)
 
 
 class _Line(NamedTuple, Generic[_Row]):
@@ -275,6 +307,23 @@ def _shop(shard: str, line: bytes) -> _Line[PlacedShop]:
     return _Line(PlacedShop(read.name, sys.intern(read.group), read.hosts), _ENCODER.encode(read))
 
 
+def _edge_row(path: str, line: bytes) -> _Line[EdgeRow]:
+    """Read a line of the folder `edge/`. Raises ValueError."""
+    row = _edge_lines.read_row(path, line)
+    return _Line(row, _edge_lines.row_text(row))
+
+
+def _facts(rows: Iterable[EdgeRow]) -> EdgeFacts:
+    """Return what the rows of one file say; they are of one kind."""
+    found = list(rows)
+    return EdgeFacts(
+        settings=next((each.settings for each in found if isinstance(each, NamedSettings)), EdgeSettings()),
+        shopsets={each.name: each for each in found if isinstance(each, EdgeShopSet)},
+        classes={each.name: each for each in found if isinstance(each, EdgeClass)},
+        shops={each.name: each for each in found if isinstance(each, EdgeShop)},
+    )
+
+
 # -- writing
 
 
@@ -302,6 +351,12 @@ def difference(before: Placement, after: Placement) -> Difference:
     changes += [
         _Change(shard_path(key), _shops(past.get(key)), _shops(present.get(key))) for key in _unlike(past, present)
     ]
+    changes += [
+        _Change(path, _edge_lines.dump_part(before.edge, path), _edge_lines.dump_part(after.edge, path))
+        for path in _edge_lines.PATHS
+        if _edge_lines.part_of(before.edge, path) != _edge_lines.part_of(after.edge, path)
+    ]
+    changes.sort(key=attrgetter("path"))
     return Difference(
         {each.path: each.after for each in changes if each.after},
         tuple(each.path for each in changes if not each.after),

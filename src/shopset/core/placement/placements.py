@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from shopset.core.placement._shards import Hosts, Members, PlacedShop, Shards, changed, sharded
+from shopset.core.placement.edges import NO_EDGE, EdgeFacts
 
 __all__ = ["Group", "PlacedShop", "Placement", "Whereabouts"]
 
@@ -50,16 +51,18 @@ class Placement:
     """Shop -> group."""
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Shop -> its hosts; a shop without any may be left out."""
+    edge: EdgeFacts = NO_EDGE
+    """What edges have to know besides; nothing where the fleet has none."""
 
     @classmethod
-    def of(cls, groups: Iterable[Group], shops: Iterable[PlacedShop]) -> Self:
+    def of(cls, groups: Iterable[Group], shops: Iterable[PlacedShop], edge: EdgeFacts = NO_EDGE) -> Self:
         """Return the placement of some groups and shops, each with names that differ."""
-        return cls.of_shards(_sorted(groups), sharded(shops))
+        return cls.of_shards(_sorted(groups), sharded(shops), edge)
 
     @classmethod
-    def of_shards(cls, groups: Mapping[str, Group], shards: Shards) -> Self:
+    def of_shards(cls, groups: Mapping[str, Group], shards: Shards, edge: EdgeFacts = NO_EDGE) -> Self:
         """Return the placement of some groups, sorted by name, and shards."""
-        return cls(groups, Members(shards), Hosts(shards))
+        return cls(groups, Members(shards), Hosts(shards), edge)
 
     @property
     def shards(self) -> Shards:
@@ -113,11 +116,15 @@ class Placement:
 
     def with_shops(self, shops: Iterable[PlacedShop]) -> Self:
         """Return the placement with some shops added or replaced."""
-        return self.of_shards(self.groups, changed(self.shards, shops, ()))
+        return self.of_shards(self.groups, changed(self.shards, shops, ()), self.edge)
 
     def without_shops(self, names: Iterable[str]) -> Self:
         """Return the placement without some shops. Those that are not there are no error."""
-        return self.of_shards(self.groups, changed(self.shards, (), names))
+        return self.of_shards(self.groups, changed(self.shards, (), names), self.edge)
+
+    def with_edge(self, edge: EdgeFacts) -> Self:
+        """Return the placement with other facts for edges; itself where they are the same."""
+        return self if edge == self.edge else replace(self, edge=edge)
 
 
 def _sorted(groups: Iterable[Group]) -> dict[str, Group]:
