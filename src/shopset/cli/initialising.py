@@ -62,6 +62,7 @@ def _layout(parent: str, clusters: str) -> Layout:
             ],
             "single": ["# One ShopSet: down while its cluster is.", "tier: prod", "configuration: production"],
         },
+        endpoint="http://{shopset}.{cluster}.example.com:8080",
         more={"shops.yaml": _SHOPS},
     )
 

@@ -29,6 +29,8 @@ class Copy:
     requests: float | None = None
     """Requests per second that it bears; None where nobody states it."""
     dedicated: bool = False
+    endpoint: str = ""
+    """Where its shops are reached; empty where that is what the Layout says."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Layout:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """ShopClass -> the YAML lines of its spec."""
     placing: Sequence[str] = ()
-    """YAML lines of the Platform's spec about shops: where they come from, and how they are placed."""
+    """YAML lines of the Platform's spec about shops: where they come from, how they are placed and reached."""
+    endpoint: str = ""
+    """Where the shops of a ShopSet are reached, with fields in braces: each Cluster has it. Empty where there is no edge."""
     more: Mapping[str, str] = field(default_factory=dict)
     """File name -> content of files besides."""
 
@@ -89,7 +93,8 @@ class Layout:
 
     def _cluster(self, name: str) -> str:
         labels = [f"  {key}: {value}" for key, value in self.topology[name].items()]
-        return _object("Cluster", name, ["topology:", *labels])
+        endpoint = [f"endpoint: {self.endpoint}"] if self.endpoint else []
+        return _object("Cluster", name, ["topology:", *labels, *endpoint])
 
 
 def _object(kind: str, name: str, spec: Sequence[str]) -> str:
@@ -106,6 +111,8 @@ def _shopset(copy: Copy) -> str:
     fields = [f"tier: {copy.tier}", f"configuration: {copy.configuration}", f"cluster: {copy.cluster}"]
     if copy.requests is not None:
         fields += ["capacity:", f"  requestsPerSecond: {copy.requests}"]
+    if copy.endpoint:
+        fields.append(f"endpoint: {copy.endpoint}")
     if copy.dedicated:
         fields.append("dedicated: true")
     return _object("ShopSet", copy.name, fields)

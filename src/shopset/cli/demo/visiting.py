@@ -1,0 +1,154 @@
+"""The part of the story that shoppers see: they ask the edge all the time, and the demo counts what they get."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from shopset.cli.demo.edges import Edge
+from shopset.cli.demo.servers import HTTP, Servers
+from shopset.cli.demo.shoppers import Shoppers
+from shopset.cli.demo.stages import StoryError
+from shopset.cli.demo.tallies import Tally, Visit, tally
+
+_RUSH: Final = 50
+"""Times its limit that a shop is asked for."""
+_LOOK: Final = 2.0
+"""Seconds of shoppers that are looked at where nothing has to be waited for."""
+_OK, _UNAVAILABLE = 200, 503
+
+
+@dataclass
+class Visiting:
+    """Shoppers before an edge before the servers of ShopSets."""
+
+    edge: Edge
+    servers: Servers
+    hosts: Mapping[str, float]
+    """Host -> requests per second."""
+    head: Callable[[], str]
+    """Returns the commit of the placement, as git has it."""
+    say: Callable[[str, str], None]
+    """Tells people something, in a style."""
+    _shoppers: Shoppers = field(init=False)
+    _began: float = field(init=False)
+
+    def open(self) -> None:
+        """Start the edge, and then shoppers."""
+        self.edge.start()
+        self.follow()
+        port = self.edge.ports[HTTP]
+        first = next(iter(self.hosts))
+        self.edge.until(lambda _: self.edge.serves(first), f"the edge serves {first}")
+        self.say(f"HAProxy listens on 127.0.0.1:{port}, and its agent follows git alone", "green")
+        self._shoppers = Shoppers(self.edge.children, port)
+        self._began = time.monotonic()
+        rate = sum(self.hosts.values())
+        self._shoppers.visit("everybody", self.hosts, rate)
+        self.say(f"{rate:.0f} requests a second begin, to {len(self.hosts)} shops; one in seven is a POST", "")
+
+    def ask(self, host: str) -> str:
+        """Be a shopper, and show what the shop answers. Raises StoryError where it is not served."""
+        status, page = self.edge.ask(host)
+        self.say(f"a shopper of {host} gets {page}", "")
+        if status != _OK:
+            raise StoryError(f"{host} is not served: {status}")
+        return page
+
+    def lately(self) -> Tally:
+        """Count what shoppers got within the last second."""
+        return self._shoppers.lately()
+
+    def follow(self) -> float:
+        """Wait until the edge routes by the placement as git has it. Returns the moment."""
+        head = self.head()
+        self.edge.until(lambda status: status.get("applied") == head, f"the edge routes by {head[:7]}")
+        return time.monotonic()
+
+    def kill(self, cluster: str) -> float:
+        """Let the servers of a cluster die under load. Returns the moment at which they were dead."""
+        dead = self.servers.kill(cluster)
+        self.say(f"kill -9: the servers of {' and '.join(dead)} are gone", "bold red")
+        return time.monotonic()
+
+    @contextmanager
+    def nobody_fails(self, what: str) -> Iterator[None]:
+        """Check that no request of a shopper fails meanwhile. Raises StoryError."""
+        began = time.monotonic()
+        yield
+        self.follow()
+        self._check_served(self._shoppers.since(began), what)
+
+    def look(self, what: str, since: float | None = None) -> None:
+        """Check that for a while (or since a moment, for at least a while) no request fails. Raises StoryError."""
+        began = time.monotonic() if since is None else since
+        time.sleep(max(began + _LOOK - time.monotonic(), 0))
+        self._check_served(self._shoppers.since(began), what)
+
+    def judge_loss(self, before: float, dead: float, redundant: Collection[str], single: Collection[str]) -> None:
+        """Check what shoppers felt of a dead cluster before anybody did anything about it. Raises StoryError."""
+        time.sleep(_LOOK)
+        found = self._shoppers.since(before)
+        safe = [each for each in found if each.host in redundant]
+        told = tally(safe)
+        self.say(f"shops with another replica: {told.text}", "green")
+        late = [each for each in safe if each.failed and (each.safe or each.began > dead)]
+        if late:
+            # What was on its way to a server that died and may not be sent twice is the only loss.
+            raise StoryError(f"shops with another replica failed: {late[:5]}")
+        if not single:
+            return
+        down = tally(each for each in found if each.host in single and each.began > dead)
+        self.say(f"shops with one replica: {down.text}; with status {_counts(down)}", "red")
+        if not down.requests or down.statuses != {_UNAVAILABLE: down.requests}:
+            raise StoryError(f"shops whose only replica is dead are to get a page with 503, and got {down}")
+
+    def rush(self, host: str, limit: float) -> None:
+        """Let shoppers rush at one shop, and check that only they are told to wait. Raises StoryError."""
+        calm = time.monotonic()
+        time.sleep(_LOOK)
+        began = time.monotonic()
+        self._shoppers.visit("rush", {host: 1.0}, _RUSH * limit, others=0)
+        time.sleep(2 * _LOOK)
+        self._shoppers.visit("rush", {}, 0)
+        ended = time.monotonic()
+        before = tally(each for each in self._shoppers.since(calm, began) if each.host != host)
+        during = self._shoppers.since(began, ended)
+        others, rushed = (tally(each for each in during if (each.host == host) is here) for here in (False, True))
+        seconds = ended - began
+        served = rushed.requests - rushed.told_to_wait
+        self.say(f"{host}: {rushed.requests / seconds:.0f} requests/s, {limit:g}/s allowed", "bold")
+        self.say(f"  {served} served, {rushed.told_to_wait} told to wait (429)", "yellow")
+        self.say(f"the others before: {before.text}; half of them within {1000 * before.median:.1f} ms", "")
+        self.say(f"the others during: {others.text}; half of them within {1000 * others.median:.1f} ms", "green")
+        if rushed.failed or before.failed or others.failed or others.told_to_wait or before.told_to_wait:
+            raise StoryError(f"the rush was felt: {rushed}, {others}")
+        # The burst, and what the limit lets through; generous, as a second may be cut anywhere.
+        if not 0 < served <= 2 * limit * (seconds + 1) or not rushed.told_to_wait:
+            raise StoryError(f"{served} requests of the rush were served in {seconds:.1f} s")
+
+    def served_by(self, shopset: str, since: float) -> set[str]:
+        """Return the hosts that a ShopSet has answered."""
+        return {each.host for each in self._shoppers.since(since) if each.shopset == shopset}
+
+    def total(self) -> None:
+        """Tell what all shoppers got, from the beginning."""
+        self.say(f"shoppers, all in all: {tally(self._shoppers.since(self._began)).text}", "bold")
+
+    def close(self, kept: Path) -> None:
+        """End everything, and leave in `kept` what the edge had on disk."""
+        self.edge.close(kept)
+        self.edge.ports.close()
+
+    def _check_served(self, found: Collection[Visit], what: str) -> None:
+        told = tally(found)
+        failed = [each for each in found if each.failed or each.told_to_wait]
+        if failed or not found:
+            raise StoryError(f"shoppers felt it: {what}: {told.text}: {failed[:5]}")
+        self.say(f"{what}: {told.text}", "green")
+
+
+def _counts(told: Tally) -> str:
+    return ", ".join(f"{status}: {count}" for status, count in told.statuses.items()) or "none"
