@@ -1,8 +1,8 @@
 """The demand of shops: what HAProxy's counters mean, with real HAProxy and real Prometheus."""
 
+import http.client
 import json
 import re
-import urllib.request
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
@@ -38,9 +38,17 @@ defaults
 frontend edge
   bind 127.0.0.1:{port}
   http-request track-sc0 req.hdr(host) table shops
+  http-request sc-inc-gpc0(0) if {{ path /much }}
+  http-request return status 429 if {{ path /much }}
+  default_backend origin
+frontend broken
+  bind unix@{folder}/broken.sock
+  http-request return status 500 if {{ path /broken }}
   http-request return status 200
+backend origin
+  server p unix@{folder}/broken.sock
 backend shops
-  stick-table type string len 64 size 10k expire 1h store http_req_rate(1s),sess_rate(10s),http_req_cnt
+  stick-table type string len 64 size 10k expire 1h store gpc0,http_req_rate(1s),sess_rate(10s),http_req_cnt,http_fail_cnt
 """
 
 
@@ -59,7 +67,7 @@ def shown(found: Demand) -> dict[str, int]:
     return {each["name"]: each["requests"] for each in map(json.loads, b"".join(found.lines()).splitlines())}
 
 
-COUNTS = st.dictionaries(st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True), st.integers(0, 2**40), max_size=20)
+COUNTS = st.dictionaries(st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True), st.integers(0, 2**32 - 1), max_size=20)
 
 
 @given(COUNTS, st.lists(st.integers(1, 400), max_size=10), st.booleans())
@@ -72,7 +80,7 @@ def test_an_answer_is_the_same_in_pieces_of_any_size(counts: dict[str, int], siz
     reader.feed(text)
     found = demand(reader.reading(), "1", 0.0)
     assert shown(found) == counts
-    assert found.served == sum(counts.values())
+    assert found.sums[0] == sum(counts.values())
 
 
 @given(COUNTS.filter(bool), st.data())
@@ -108,7 +116,21 @@ def test_counters_go_on_whatever_haproxy_does(steps: list[tuple[dict[str, int], 
         last = counts
         found = demand(read(counts), str(process), 60.0 * at, found)
         assert shown(found) == totals
-        assert found.served == served
+        assert found.sums[0] == served
+
+
+def test_refused_and_failed_requests_are_counted_where_the_table_has_them() -> None:
+    line = "0x1: key={} use=0 exp=1 gpc0={} http_req_cnt={} http_req_rate(1000)=1 http_fail_cnt={}\n"
+    reader = Reader()
+    reader.feed(("# table: shops\n" + line.format("hoge", 2, 9, 3) + line.format("foo", 0, 1, 1) + "\n").encode())
+    found = demand(reader.reading(), "1", 0.0)
+    assert found.sums == (10, 2, 4)
+    assert busiest(found, 1) == {"hoge": [9, 2, 3]}
+
+
+def test_a_table_that_does_not_count_requests_is_told() -> None:
+    with pytest.raises(BrokenTableError, match="http_req_cnt"):
+        Reader().feed(b"# table: shops\n0x1: key=hoge use=0 exp=1 gpc0=1\n\n")
 
 
 def test_rates_come_near_what_is_asked_for() -> None:
@@ -124,10 +146,10 @@ def test_the_busiest_are_few_and_do_not_change_for_little() -> None:
     before = demand(read(dict.fromkeys(("a", "b", "c"), 0)), "1", 0.0)
     found = demand(read({"a": 100, "b": 110, "c": 50}), "1", 60.0, before)
     assert busiest(found, 0) == {}
-    assert busiest(found, 1) == {"b": 110}
-    assert busiest(found, 1, {"a", "gone"}) == {"a": 100}
-    assert busiest(found, 1, {"c"}) == {"b": 110}
-    assert busiest(found, 9) == {"a": 100, "b": 110, "c": 50}
+    assert busiest(found, 1) == {"b": [110, 0, 0]}
+    assert busiest(found, 1, {"a", "gone"}) == {"a": [100, 0, 0]}
+    assert busiest(found, 1, {"c"}) == {"b": [110, 0, 0]}
+    assert busiest(found, 9) == {"a": [100, 0, 0], "b": [110, 0, 0], "c": [50, 0, 0]}
 
 
 @dataclass
@@ -144,11 +166,12 @@ class Bed:
     def configuration(self) -> str:
         return CONFIGURATION.format(folder=self.folder, port=self.port)
 
-    def ask(self, shop: str, times: int = 1) -> None:
+    def ask(self, shop: str, times: int = 1, path: str = "/", status: int = 200) -> None:
         for _ in range(times):
-            request = urllib.request.Request(f"http://127.0.0.1:{self.port}/", headers={"Host": shop})  # loopback
-            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
-                assert response.status == 200
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            connection.request("GET", path, headers={"Host": shop})
+            assert connection.getresponse().status == status
+            connection.close()
 
 
 def exported(metrics: DemandMetrics) -> str:
@@ -171,14 +194,19 @@ def test_haproxy_counts_and_a_new_process_goes_on(haproxy: str, tmp_path: Path) 
         assert exported(metrics).count("shopset_edge_shop_requests_total{") == 2
     with running(haproxy, bed.configuration(), ready=bed.port):
         bed.ask("hoge", 6)
+        bed.ask("hoge", 2, "/much", 429)
+        bed.ask("hoge", 1, "/broken", 500)
         metrics.read()
     text = exported(metrics)
-    assert 'shopset_edge_shop_requests_total{shop="hoge"} 11.0' in text
-    assert "shopset_edge_requests_total 15.0" in text
-    assert [json.loads(line)["requests"] for line in b"".join(metrics.lines()).splitlines()] == [11]
+    assert 'shopset_edge_shop_requests_total{shop="hoge"} 14.0' in text
+    assert 'shopset_edge_shop_refused_total{shop="hoge"} 2.0' in text
+    assert 'shopset_edge_shop_failures_total{shop="hoge"} 1.0' in text
+    assert "shopset_edge_requests_total 18.0" in text
+    (line,) = map(json.loads, b"".join(metrics.lines()).splitlines())
+    assert (line["name"], line["requests"], line["refused"], line["failures"]) == ("hoge", 14, 2, 1)
     with pytest.raises(HaproxyAwayError):
         metrics.read()
-    assert exported(metrics).splitlines()[:3] == text.splitlines()[:3]
+    assert 'shopset_edge_shop_requests_total{shop="hoge"} 14.0' in exported(metrics)
 
 
 def test_a_table_that_is_not_there_is_told(haproxy: str, tmp_path: Path) -> None:

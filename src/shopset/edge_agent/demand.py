@@ -8,12 +8,17 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from shopset.edge.demand import BrokenTableError, Demand, Reader, busiest, demand
+from shopset.edge.demand import COUNTERS, BrokenTableError, Demand, Reader, busiest, demand
 from shopset.edge_agent.runtime import Runtime, RuntimeApiError
 
 TABLE: Final = "shops"
 INTERVAL: Final = 60.0
 """Seconds between two readings. An entry of the table must outlive it."""
+_TEXTS: Final = {
+    "requests": "Requests, refused ones too",
+    "refused": "Requests above the limit of their shop",
+    "failures": "Requests that a ShopSet answered with 5xx",
+}
 MOST: Final = 10_000
 """Series that an edge may export at most, however many are asked for."""
 
@@ -27,7 +32,7 @@ class DemandMetrics(Collector):
         self._clock = clock
         self._lock = Lock()
         self._found: Demand | None = None
-        self._shown: dict[str, int] = {}
+        self._shown: dict[str, list[int]] = {}
 
     def read(self) -> None:
         """Read the whole table: seconds for a million shops, so call it from a thread that runs no event loop.
@@ -60,15 +65,17 @@ class DemandMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield what Prometheus may read."""
         found, shown = self._found, self._shown
-        requests = CounterMetricFamily(
-            "shopset_edge_shop_requests", "Requests of the busiest shops, refused ones too.", labels=["shop"]
-        )
-        for name, total in sorted(shown.items()):
-            requests.add_metric([name], total)
-        yield requests
-        served = 0 if found is None else found.served
-        yield CounterMetricFamily("shopset_edge_requests", "Requests of all shops, refused ones too.", served)
-        active = 0 if found is None else len(found.totals)
+        sums = (0,) * len(COUNTERS) if found is None else found.sums
+        for index, counter in enumerate(COUNTERS):
+            total = CounterMetricFamily(f"shopset_edge_{counter}", f"{_TEXTS[counter]}, of all shops.", sums[index])
+            each = CounterMetricFamily(
+                f"shopset_edge_shop_{counter}", f"{_TEXTS[counter]}, of the busiest shops.", labels=["shop"]
+            )
+            for name, totals in sorted(shown.items()):
+                each.add_metric([name], totals[index])
+            yield total
+            yield each
+        active = 0 if found is None else len(found)
         yield GaugeMetricFamily("shopset_edge_active_shops", "Shops that had a request lately.", active)
         age = float("nan") if found is None else self._clock() - found.at
         yield GaugeMetricFamily("shopset_edge_demand_age_seconds", "How old the last reading of demand is.", age)
