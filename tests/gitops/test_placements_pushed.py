@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shopset.cli.scaffolding import install_hook
+from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeShopSet
 from shopset.core.placement.formats import BRANCH, difference, dump_placement, shop_path
 from shopset.core.placement.placements import Group, PlacedShop, Placement
 from shopset.core.release.actions import Commit
@@ -21,6 +22,11 @@ NOTHING = Placement.of((), ())
 FIRST, SECOND = Group("standard#1", "standard", ("a-1", "c-1")), Group("standard#2", "standard", ("a-2",))
 START = Placement.of((FIRST, SECOND), (PlacedShop("hoge", "standard#1"), PlacedShop("fuga", "standard#2")))
 GROUPS = "groups/standard.jsonl"
+FACTS = EdgeFacts(
+    shopsets={name: EdgeShopSet(name, f"https://{name}.example.com") for name in ("a-1", "a-2", "b-1")},
+    classes={"standard": EdgeClass("standard", replicas=2)},
+)
+EDGE = START.with_edge(FACTS)
 
 
 @pytest.fixture
@@ -58,6 +64,50 @@ class TestAllowed:
         mended = made(parent, damaged, {shop_path("hoge"): dump_placement(START)[shop_path("hoge")]})
         assert refusals(parent, damaged, mended) == []
         assert len(refusals(parent, base, damaged)) == 2
+
+
+class TestFactsForEdges:
+    """c-1 is a replica that edges do not know yet."""
+
+    @pytest.fixture
+    def known(self, parent: Path) -> str:
+        return made(parent, None, dump_placement(EDGE))
+
+    def said(self, parent: Path, old: str, before: Placement, after: Placement) -> list[str]:
+        change = difference(before, after)
+        return refusals(parent, old, made(parent, old, change.writes, change.deletes))
+
+    def test_they_come(self, parent: Path, base: str) -> None:
+        assert self.said(parent, base, START, EDGE) == []
+
+    def test_they_go_as_a_whole(self, parent: Path, known: str) -> None:
+        assert self.said(parent, known, EDGE, START) == []
+
+    def test_a_shopset_goes_with_its_groups(self, parent: Path, known: str) -> None:
+        fewer = EdgeFacts(shopsets={"a-1": FACTS.shopsets["a-1"]}, classes=FACTS.classes)
+        after = EDGE.with_groups([Group("standard#2", "standard", ("a-1",))])
+        assert self.said(parent, known, EDGE, after.with_edge(fewer)) == []
+
+    def test_a_shopset_does_not_go_while_shops_are_there(self, parent: Path, known: str) -> None:
+        fewer = EdgeFacts(shopsets={"a-1": FACTS.shopsets["a-1"]}, classes=FACTS.classes)
+        (said,) = self.said(parent, known, EDGE, EDGE.with_edge(fewer))
+        assert "placement:edge/shopsets.jsonl: the ShopSet 'a-2', which is a replica of standard#2" in said
+
+    def test_groups_are_of_classes_that_are_known(self, parent: Path, known: str) -> None:
+        after = EDGE.with_groups([Group("large/piyo", "large", ("b-1",))])
+        (said,) = self.said(parent, known, EDGE, after)
+        assert "placement:edge/classes.jsonl: the class 'large', which has groups in groups/large.jsonl" in said
+        # What a push does not touch is no reason to refuse it.
+        joined = after.with_shops([PlacedShop("piyo", "large/piyo")])
+        assert self.said(parent, head(parent, BRANCH), after, joined) == []
+
+    def test_a_class_does_not_go_while_it_has_groups(self, parent: Path, known: str) -> None:
+        (said,) = self.said(parent, known, EDGE, EDGE.with_edge(EdgeFacts(shopsets=FACTS.shopsets)))
+        assert "the class 'standard'" in said
+
+    def test_a_line_that_is_wrong(self, parent: Path, known: str) -> None:
+        (said,) = refusals(parent, known, made(parent, known, {"edge/settings.jsonl": b"{}\n"}))
+        assert said.startswith("WellFormed: placement:edge/settings.jsonl:1: it says nothing")
 
 
 class TestRefused:

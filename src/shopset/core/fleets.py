@@ -101,6 +101,15 @@ class Fleet:
         """Return the name of a ShopSet's Argo CD Application."""
         return f"{self.platform.application_prefix}{shopset}"
 
+    def endpoint(self, shopset: str) -> str | None:
+        """Return where the shops of a ShopSet are reached; None where nobody said it. Raises KeyError."""
+        spec = self.shopsets[shopset].spec
+        template = spec.endpoint or self.clusters[spec.cluster].spec.endpoint
+        if template is None:
+            return None
+        namespace = self.namespace(shopset)
+        return template.format(shopset=shopset, namespace=namespace, tier=spec.tier, cluster=spec.cluster)
+
     @cached_property
     def _positions(self) -> dict[str, int]:
         return {tier.metadata.name: position for position, tier in enumerate(self.tiers)}

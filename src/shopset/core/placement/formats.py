@@ -24,6 +24,9 @@ from shopset.core.placement.placements import Group, Placement
 
 BRANCH: Final = "placement"
 """The branch of the system repository."""
+EDGE_FOLDER: Final = "edge/"
+EDGE_CLASSES: Final = _edge_lines.CLASSES
+EDGE_SHOPSETS: Final = _edge_lines.SHOPSETS
 _PATH: Final = re.compile(r"groups/[a-z0-9]([-a-z0-9]*[a-z0-9])?\.jsonl|shops/[0-9a-f]{3}\.jsonl")
 _NAME_CHARACTERS: Final = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 _HOST_CHARACTERS: Final = _NAME_CHARACTERS + b"._*"

@@ -76,7 +76,7 @@ def model(
         takes=np.array(
             [_takes(fleet, each, clusters) and each.name not in unusable for each in fleet.shopsets.values()], bool
         ),
-        leaves=np.array([_leaves(fleet, each, clusters) for each in fleet.shopsets.values()], bool),
+        leaves=np.array([is_left(fleet, each, clusters) for each in fleet.shopsets.values()], bool),
         allowed=allowed,
         apart=np.array([_apart(each, levels) for each in fleet.shop_classes.values() for _ in range(2)], bool).reshape(
             2 * len(classes), len(levels)
@@ -87,7 +87,7 @@ def model(
         demand=demand,
         weight=weight,
         fixed=np.array([each.pinned for each in groups], bool),
-        active=np.array([max(each.spread, 1) for each in groups], np.int32),
+        active=np.array([_active(fleet, each) for each in groups], np.int32),
     )
     return Model(problem, shopsets, levels, tuple(found for found, _ in names), groups, classes, assumed)
 
@@ -101,6 +101,11 @@ def apart_at(problem: Problem, kind: int, columns: Sequence[int]) -> bool:
 def wanted_replicas(fleet: Fleet, group: Group) -> int:
     """Return how many replicas a group is to have."""
     return max(fleet.shop_classes[group.shop_class].spec.replicas, group.spread)
+
+
+def _active(fleet: Fleet, group: Group) -> int:
+    """Return how many replicas serve a group side by side. Of weights that differ the mean is taken."""
+    return max(group.spread, len(fleet.shop_classes[group.shop_class].spec.traffic.weights), 1)
 
 
 def effective_demand(fleet: Fleet, shops: Shops) -> Floats:
@@ -149,7 +154,8 @@ def _takes(fleet: Fleet, shopset: ShopSet, clusters: Mapping[str, ClusterRecord]
     return cluster.spec.wish == "Active" and cluster.name not in clusters
 
 
-def _leaves(fleet: Fleet, shopset: ShopSet, clusters: Mapping[str, ClusterRecord]) -> bool:
+def is_left(fleet: Fleet, shopset: ShopSet, clusters: Mapping[str, ClusterRecord]) -> bool:
+    """Tell whether a ShopSet is on a cluster that no shop is to be on."""
     cluster = fleet.clusters[shopset.spec.cluster]
     record = clusters.get(cluster.name)
     return cluster.spec.wish == "Drained" or (record is not None and record.state in _LEFT)

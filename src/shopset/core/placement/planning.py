@@ -10,6 +10,7 @@ from shopset.core.placement._conditions import conditions
 from shopset.core.placement._targets import is_back, targets, waits_for
 from shopset.core.placement._waves import Step, leftovers, next_step
 from shopset.core.placement.evaluating import loads, worst, worst_n1
+from shopset.core.placement.facts import edge_conditions, edge_facts
 from shopset.core.placement.formats import BRANCH, difference
 from shopset.core.placement.grouping import Regrouping, regroup
 from shopset.core.placement.modelling import Model, model
@@ -36,6 +37,7 @@ def plan_placement(
     goal = targets(fleet, seen, found, budget)
     step = next_step(fleet, seen, found, goal)
     after = grouped.placement.with_groups(step.groups) if step.groups else grouped.placement
+    after = with_facts(fleet, seen, after)
     asked = author if reason else _asked_by(seen, step)
     actions = [*_place(seen, grouped, step, after, asked, reason), *_records(fleet, seen, step, after)]
     return PlacementPlan(
@@ -46,9 +48,14 @@ def plan_placement(
         later=step.later,
         before=_utilisation(found, found.problem.legs),
         after=_utilisation(found, goal.legs),
-        conditions=tuple(conditions(fleet, seen, found, goal, step)),
+        conditions=(*conditions(fleet, seen, found, goal, step), *edge_conditions(fleet, after)),
         wake_at=step.wake_at,
     )
+
+
+def with_facts(fleet: Fleet, seen: Seen, placement: Placement) -> Placement:
+    """Return a placement with what edges have to know of it."""
+    return placement.with_edge(edge_facts(fleet, seen.shops, placement, seen.clusters))
 
 
 def _asked_by(seen: Seen, step: Step) -> Identity:
@@ -70,7 +77,7 @@ def _place(
     why = [f"{counted(number, 'shop')}: {cause}" for cause, number in _causes(step.moves)]
     if reason:
         why.append(f"{author.name} asked for it: {reason}")
-    action = commit_placement(seen, after, _subject(grouped, step), tuple(why), author)
+    action = commit_placement(seen, after, _subject(seen, grouped, step), tuple(why), author)
     if action is not None:
         yield action
 
@@ -88,7 +95,7 @@ def commit_placement(
     return PushCommits(kind=ActionKind.PLACE, what=line, why=why, author=author, at=seen.now, commits=(commit,))
 
 
-def _subject(grouped: Regrouping, step: Step) -> str:
+def _subject(seen: Seen, grouped: Regrouping, step: Step) -> str:
     parts = []
     if step.moves:
         causes = [cause for cause, _ in _causes(step.moves)]
@@ -104,7 +111,8 @@ def _subject(grouped: Regrouping, step: Step) -> str:
     ):
         if names and not (verb == "add" and step.moves):
             parts.append(f"{verb} {', '.join(names) if len(names) <= _NAMED else counted(len(names), noun)}")
-    return "; ".join(parts) or "bring hosts up to date"
+    what = "the edge" if grouped.placement is seen.placement else "hosts"
+    return "; ".join(parts) or f"bring {what} up to date"
 
 
 def counted(number: int, noun: str) -> str:

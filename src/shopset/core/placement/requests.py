@@ -8,7 +8,7 @@ from shopset.core.placement._checking import check_dedication, check_replicas, c
 from shopset.core.placement.grouping import conventional_group, own_group
 from shopset.core.placement.modelling import wanted_replicas
 from shopset.core.placement.placements import Group, PlacedShop, Whereabouts
-from shopset.core.placement.planning import commit_placement, plan_placement, record_cluster, with_record
+from shopset.core.placement.planning import commit_placement, plan_placement, record_cluster, with_facts, with_record
 from shopset.core.placement.plans import Move, PlacementPlan, Seen
 from shopset.core.release.actions import SHOPSET, Identity
 from shopset.core.release.records import ClusterRecord
@@ -307,7 +307,8 @@ def _change(
         group = replace(group, replicas=replicas + tuple(name for name in old if name not in replicas))
     if replace(group, name=found.group.name) == found.group:
         return plan_placement(fleet, seen)
-    after = seen.placement.with_groups([group]).with_shops([PlacedShop(found.shop.name, group.name, found.shop.hosts)])
+    shop = PlacedShop(found.shop.name, group.name, found.shop.hosts)
+    after = with_facts(fleet, seen, seen.placement.with_groups([group]).with_shops([shop]))
     moves = (Move(found.group.name, 1, old, group.replicas[: wanted_replicas(fleet, group)], reason),)
     action = commit_placement(seen, after, subject, (f"{author.name} asked for it: {reason}",), author)
     rest = plan_placement(fleet, replace(seen, placement=after))

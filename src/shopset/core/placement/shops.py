@@ -3,13 +3,23 @@
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 RESOURCES: Final = ("requests", "connections", "shops")
 """What a ShopSet has a capacity of: requests per second, database connections, and shops."""
+
+
+class EdgeWish(NamedTuple):
+    """How the source of a shop wants the edge to serve it; what it leaves out is as for its class."""
+
+    requests_per_second: float | None = None
+    """How many it may have over time."""
+    burst: int | None = None
+    """How many it may have at once beyond that."""
+    maintenance: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,8 @@ class Shops:
     """Requests per second and connections of each shop at its busiest, shape (shops, 2); NaN where nobody stated it."""
     pins: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Row -> the ShopSets that its source wants, the first as primary; only of shops that have any."""
+    edge: Mapping[int, EdgeWish] = field(default_factory=dict)
+    """Row -> how its source wants it served; only of shops of which it says anything."""
 
     def __len__(self) -> int:
         return len(self.names)
