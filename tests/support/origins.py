@@ -29,6 +29,8 @@ Behaviour = str
 """
 _PORTS = range(15_000, 32_000)
 """Below those of outgoing connections."""
+_GIVEN: set[int] = set()
+"""Those that somebody here is about to listen on."""
 _STATE: dict[str, Any] = {"everything": "ok", "hosts": {}, "health": "ok", "delay": 0.0}
 
 
@@ -133,6 +135,8 @@ def free_port() -> int:
     """Return a port that nobody listens on, and that the kernel gives to no outgoing connection: it can be taken again after a kill."""
     for _ in range(1000):
         port = secrets.choice(_PORTS)
+        if port in _GIVEN:
+            continue
         with socket.socket() as attempt:
             # Connections that have just ended are no obstacle, as they are none to a server.
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -140,6 +144,7 @@ def free_port() -> int:
                 attempt.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _GIVEN.add(port)
             return port
     raise AssertionError("no port is free")
 
