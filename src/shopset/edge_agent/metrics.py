@@ -50,6 +50,13 @@ class Metrics:
             "cluster",
             "tier",
         )
+        self.concurrency = self._gauge(
+            "shopset_concurrency",
+            "Requests that this edge lets be in a ShopSet at once; 0 is not limited.",
+            "shopset",
+            "cluster",
+            "tier",
+        )
         self.certificates = self._gauge("certificates", "Certificates by state.", "state")
         self.expiry = self._gauge(
             "certificate_expiry_timestamp_seconds", "When the first of the served certificates expires."
