@@ -24,11 +24,12 @@ _PAUSE: Final = 2.0
 
 @dataclass(frozen=True)
 class Collection:
-    """The objects of one kind in a namespace, all or those with some labels."""
+    """The objects of one kind in a namespace, all or those with some labels and fields."""
 
     resource: type[GenericNamespacedResource]
     namespace: str
     labels: Mapping[str, str | None] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 class Sink(Protocol):
@@ -74,7 +75,11 @@ class Follower:
     async def _list(self) -> None:
         names = set()
         found = self._client.list(
-            self._of.resource, namespace=self._of.namespace, labels={**self._of.labels}, chunk_size=_PAGE
+            self._of.resource,
+            namespace=self._of.namespace,
+            labels={**self._of.labels},
+            fields={**self._of.fields},
+            chunk_size=_PAGE,
         )
         async for manifest in found:
             names.add(manifest["metadata"]["name"])
@@ -89,6 +94,7 @@ class Follower:
                 self._of.resource,
                 namespace=self._of.namespace,
                 labels={**self._of.labels},
+                fields={**self._of.fields},
                 server_timeout=_SERVER_TIMEOUT,
                 resource_version=self._version,
             )

@@ -1,0 +1,108 @@
+"""Where certificates come from: folders here; Secrets are `shopset.kube.certificates`."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from shopset.edge.certificates import CertificateError
+
+_PAIRS: Final = (("tls.crt", "tls.key"), ("fullchain.pem", "privkey.pem"))
+"""Certificate and key in a folder, as Kubernetes mounts Secrets and as certbot writes them."""
+_SUFFIX: Final = ".pem"
+_LARGEST: Final = 256 * 1024
+"""Bytes. What is larger is no certificate."""
+
+
+class Item(Protocol):
+    """A certificate in a source."""
+
+    @property
+    def stamp(self) -> object:
+        """Equal to that of before where the content is; None where it is to be read at every look."""
+
+    def read(self) -> Sequence[bytes]:
+        """Return its PEM files. Raises OSError, CertificateError."""
+
+
+class Source(Protocol):
+    """A place that has certificates."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    def scan(self) -> Mapping[str, Item]:
+        """Return what is there, by name, at little cost. Raises ShopsetError where that can't be said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A certificate in one file or two."""
+
+    stamp: object
+    content: Callable[[], Sequence[bytes]]
+
+    def read(self) -> Sequence[bytes]:
+        """Return the PEM files. Raises OSError, CertificateError."""
+        return self.content()
+
+
+class Folder:
+    """A folder with `<name>.pem` (certificate, chain and key), or `<name>/` with `tls.crt` and `tls.key`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = str(path)
+
+    def scan(self) -> Mapping[str, Files]:
+        """Return what is there. Raises CertificateError where the folder can't be read."""
+        try:
+            with os.scandir(self.path) as entries:
+                found = [item for entry in entries if (item := _item(entry))]
+        except OSError as error:
+            raise CertificateError(f"can't be read: {error.strerror}") from error
+        return dict(sorted(found, key=lambda each: each[0]))
+
+
+def _item(entry: os.DirEntry[str]) -> tuple[str, Files] | None:
+    # What begins with a dot is being written, or is how Kubernetes swaps a volume.
+    if entry.name.startswith("."):
+        return None
+    if entry.name.endswith(_SUFFIX):
+        return entry.name.removesuffix(_SUFFIX), _files(entry.path)
+    return (entry.name, _pair(entry.path)) if entry.is_dir() else None
+
+
+def _pair(folder: str) -> Files:
+    for names in _PAIRS:
+        found = _files(*(f"{folder}/{name}" for name in names))
+        if found.stamp is not None:
+            return found
+    return Files(None, _missing)
+
+
+def _missing() -> Sequence[bytes]:
+    raise CertificateError("has neither tls.crt and tls.key nor fullchain.pem and privkey.pem")
+
+
+def _files(*paths: str) -> Files:
+    return Files(_stamp(paths), lambda: [_read(path) for path in paths])
+
+
+def _stamp(paths: Sequence[str]) -> object:
+    """Return what changes when one of some files does; None where one is missing."""
+    try:
+        seen = [Path(path).stat() for path in paths]
+    except OSError:
+        return None
+    return tuple((each.st_mtime_ns, each.st_ino, each.st_size) for each in seen)
+
+
+def _read(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise CertificateError(f"is larger than {_LARGEST // 1024} KiB: that is no certificate")
+    return content
