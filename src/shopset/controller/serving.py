@@ -10,7 +10,7 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from shopset.controller.git_webhooks import make_application
+from shopset.gitops.webhooks import make_application
 
 _log = logging.getLogger(__name__)
 

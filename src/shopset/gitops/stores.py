@@ -14,7 +14,7 @@ from shopset.gitops.pushing import push_error
 from shopset.gitops.transport import FailedError, LocalGitError, Runner, UnreachableError
 
 _HEADS: Final = "refs/remotes/origin/"
-_FETCHED: Final = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/shopset/*:refs/tags/shopset/*")
+_TAGS: Final = "refs/tags/shopset/*"
 _MANY_PACKS: Final = 50
 """Every fetch and every commit brings a pack; with more than these they are joined."""
 _CHECKSUM: Final = 20
@@ -27,14 +27,15 @@ class DamagedStoreError(LocalGitError):
 class Store:
     """One repository, seen through its local copy. `name` is what people call it.
 
-    Threads and processes may share the copy: whatever changes it holds `locked`.
+    Threads and processes may share the copy: whatever changes it holds `locked`. With a `branch`, nothing else is looked at.
     """
 
-    def __init__(self, url: str, name: str, path: Path, runner: Runner) -> None:
+    def __init__(self, url: str, name: str, path: Path, runner: Runner, branch: str | None = None) -> None:
         self.url = url
         self.name = name
         self.path = path.absolute()
         self.runner = runner
+        self._patterns = ("refs/heads/*", _TAGS) if branch is None else (f"refs/heads/{branch}",)
         self._repository: pygit2.Repository | None = None
         self._opening = Lock()
         self._refs: dict[str, str] = {}
@@ -124,7 +125,7 @@ class Store:
 
     def _list(self) -> dict[str, str]:
         try:
-            _, output = self.runner.run(["ls-remote", "--refs", "--", self.url, "refs/heads/*", "refs/tags/shopset/*"])
+            _, output = self.runner.run(["ls-remote", "--refs", "--", self.url, *self._patterns])
         except FailedError as error:
             raise UnreachableError(f"{self.name} cannot be read", error.words) from error
         lines = (line.split("\t", 1) for line in output.decode(errors="surrogateescape").splitlines())
@@ -133,7 +134,7 @@ class Store:
     def _fetch(self, path: Path) -> None:
         arguments = ["fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"]
         try:
-            self.runner.run([*arguments, "--", self.url, *_FETCHED], path)
+            self.runner.run([*arguments, "--", self.url, *map(_refspec, self._patterns)], path)
         except FailedError as error:
             if error.distant:
                 raise UnreachableError(f"{self.name} cannot be read", error.words) from error
@@ -190,6 +191,10 @@ class Store:
         with suppress(OSError, KeyError, ValueError, pygit2.GitError):
             for ref, commit in refs.items():
                 self.repository.references.create(ref.replace("refs/heads/", _HEADS, 1), commit, force=True)
+
+
+def _refspec(pattern: str) -> str:
+    return f"+{pattern}:{pattern.replace('refs/heads/', _HEADS, 1)}"
 
 
 def _opened(path: Path) -> pygit2.Repository:

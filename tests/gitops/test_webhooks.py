@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopset.controller.git_webhooks import PATH, Provider, make_application, normalised, repositories, touched, verify
+from shopset.gitops.webhooks import PATH, Provider, make_application, normalised, repositories, touched, verify
 
 SECRET = b"correct horse"
 WATCHED = {
