@@ -130,7 +130,7 @@ CASES = [
     Case(
         "ShopsetEdgeHaproxyDown",
         agent("haproxy_up", "1x200") | {f"up{{{HAPROXY}}}": "0x200"},
-        agent("haproxy_up", "0x1 1x200"),
+        agent("haproxy_up", "0x1 1x200") | {f"up{{{HAPROXY}}}": "1x200"},
         '{instance="e:8404"}',
     ),
     Case(
@@ -285,7 +285,7 @@ def merged(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         metrics = {each["series"].partition("{")[0] for each in test["input_series"]}
         for taken, into in found:
             if not taken & metrics:
-                taken |= metrics
+                taken.update(metrics)
                 for key in ("input_series", "promql_expr_test"):
                     into[key] += test[key]
                 break
