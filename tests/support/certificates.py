@@ -1,6 +1,7 @@
-"""Certificates by openssl: an authority of the test's own, and what it signs for 127.0.0.1."""
+"""Certificates by openssl: an authority of the test's own, and what it signs for 127.0.0.1 and for shops."""
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 from testbed.programs import program
@@ -23,6 +24,23 @@ def issue(authority: Path, folder: Path) -> None:
     extensions = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE"]
     files = ["-out", str(folder / "tls.crt"), "-keyout", str(folder / "tls.key")]
     _openssl(*_NEW, "-subj", "/CN=shopset", *signer, *extensions, *files)
+
+
+def certificate(*names: str, authority: Path | None = None, days: int = 30, key: str = "ec") -> str:
+    """Return a certificate for DNS names, self-signed or with the authority behind it, and its key, all in one PEM text.
+
+    `key` is `ec`, `rsa` or `ed25519`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        made, made_key = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        signer = ["-CA", str(authority), "-CAkey", str(authority.with_suffix(".key"))] if authority else []
+        kind = {"ec": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "rsa": ["rsa:2048"], "ed25519": ["ed25519"]}[key]
+        alternatives = ",".join(f"DNS:{name}" for name in names)
+        extensions = ["-addext", f"subjectAltName={alternatives}", "-addext", "basicConstraints=CA:FALSE"]
+        new = ["req", "-x509", "-days", str(days), "-newkey", *kind, "-nodes", "-subj", "/CN=a shop"]
+        _openssl(*new, *signer, *extensions, "-out", str(made), "-keyout", str(made_key))
+        chain = authority.read_text() if authority else ""
+        return made.read_text() + chain + made_key.read_text()
 
 
 def _openssl(*arguments: str) -> None:

@@ -18,6 +18,7 @@ from shopset.core.errors import ShopsetError
 EXPIRING: Final = timedelta(days=14)
 """How long before its end a certificate is told of, and not before the last third of its life."""
 _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\r?\n(.*?)-----END \1-----", re.DOTALL)
+_HOST: Final = re.compile(rb"[A-Za-z0-9*._-]+\Z")
 _LINE: Final = 64
 _FEW: Final = 3
 """Names that a message has."""
