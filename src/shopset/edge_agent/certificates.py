@@ -145,6 +145,10 @@ class Certificates:
             path = self.folder / file
             _tell(runtime, f"del ssl crt-list {listing} {path}", "deleted")
             runtime.ask(f"del ssl cert {path}")
+        for each in map(Path, known):
+            if each.parent == self.folder and each.name not in held | wanted:
+                # Somebody took it out of the list, and did not come to the end.
+                runtime.ask(f"del ssl cert {each}")
         for entry in self._entries.values():
             entry.before = entry.before if too_large else None
         return Brought(len(wanted.intersection(missing)) - len(too_large), len(going), bool(too_large))
@@ -208,30 +212,21 @@ class Certificates:
 
     def _take(self, name: str, item: Item, entry: _Entry, now: datetime) -> None:
         """Take what a source has, or note why not: then what was good last stays. Raises OSError for the state folder."""
-        entry.stamp = item.stamp
+        # What is not judged to its end is looked at again, and so is what time may mend.
+        entry.stamp = None
         try:
-            files = item.read()
-        except OSError as error:
-            entry.trouble = f"can't be read: {error.strerror}"
-            return
-        except ShopsetError as error:
-            entry.trouble = str(error)
-            return
-        try:
-            made = bundle(*files)
+            made = _made(item)
             file = f"{name}.{made.digest}.pem"
-            if entry.served is None or entry.served.file != file:
-                for each in remarks_of_time({name: made.certificate}, now):
-                    if each.reason in {"Expired", "NotYetValid"}:
-                        # Time may mend it.
-                        entry.stamp = None
-                        raise CertificateError(each.message)
+            is_new = entry.served is None or entry.served.file != file
+            entry.trouble = _untimely(made.certificate, now) if is_new else ""
+            if entry.trouble:
+                return
             self._keep(file, made)
         except CertificateError as error:
-            entry.trouble = str(error)
+            entry.trouble, entry.stamp = str(error), item.stamp
             return
-        entry.trouble = ""
-        if entry.served is None or entry.served.file != file:
+        entry.stamp = item.stamp
+        if is_new:
             entry.before = entry.before or entry.served
             entry.served = Served(file, made.certificate)
 
@@ -341,6 +336,22 @@ class Certificates:
             if entry.served and entry.served.file == file:
                 entry.trouble = f"HAProxy refuses it: {words}"
                 entry.served, entry.before = entry.before, None
+
+
+def _made(item: Item) -> Bundle:
+    """Read a certificate of a source. Raises CertificateError."""
+    try:
+        return bundle(*item.read())
+    except OSError as error:
+        raise CertificateError(f"can't be read: {error.strerror}") from error
+    except ShopsetError as error:
+        raise CertificateError(str(error)) from error
+
+
+def _untimely(certificate: Certificate, now: datetime) -> str:
+    """Return why a certificate that is not served yet is not valid now; nothing where it is."""
+    remarks = remarks_of_time({"": certificate}, now)
+    return next((each.message for each in remarks if each.reason in {"Expired", "NotYetValid"}), "")
 
 
 def _held(runtime: Runtime, listing: Path) -> set[str]:
