@@ -1,13 +1,18 @@
 """What is kept of the Shops: whose a host is, who refers to a class, and whose condition is to be written."""
 
 import tracemalloc
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shopset.api.shops import Limits
+from shopset.controller.placing import table_of
 from shopset.controller.shops import Shops
 from shopset.controller.statuses import shop_status
+from shopset.core.placement.shops import EdgeWish
 
 
 def shop(name: str, *hosts: str, since: int = 0, told: str = "", generation: int = 1, **spec: Any) -> dict[str, Any]:
@@ -164,3 +169,22 @@ def test_a_shop_takes_little_memory() -> None:
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 1000 * 2048
+
+
+def test_what_the_edge_is_to_know_of_a_shop_is_news_for_the_placement() -> None:
+    shops = filled(shop("a", "a.example.com"))
+    editions = [shops.edition]
+    wishes: list[dict[str, Any]] = [
+        {"limits": {"requestsPerSecond": 5.0}},
+        {"maintenance": True},
+        {"maintenance": True},
+    ]
+    for wish in wishes:
+        shops.put(shop("a", "a.example.com", **wish))
+        editions.append(shops.edition)
+    assert [after - before for before, after in pairwise(editions)] == [1, 1, 0]
+    (wanted,) = shops.wanted()[1]
+    assert (wanted.limits, wanted.maintenance) == (None, True)
+    table = table_of([replace(wanted, limits=Limits(burst=3))], frozenset())
+    assert table.shops.edge == {0: EdgeWish(None, 3, maintenance=True)}
+    assert table_of([replace(wanted, maintenance=False)], frozenset()).shops.edge == {}

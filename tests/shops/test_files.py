@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shopset.api import InvalidValueError, Shop, normalise_host
+from shopset.core.placement.shops import EdgeWish
 from shopset.core.placement.tables import Table
 from shopset.shops import _lines
 from shopset.shops._building import host_of
@@ -104,6 +105,25 @@ def test_a_bad_line_of_csv_is_named_and_the_others_are_read(tmp_path: Path, line
 
 
 @pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ("-5,,", 'limitRequestsPerSecond: "-5" is not more than 0: write one as in 12.5, or leave it empty'),
+        (",1.5,", 'limitBurst: "1.5" is not a whole number: write one as in 12, or leave it empty'),
+        (",0,", 'limitBurst: "0" is not more than 0'),
+        (",,yes", 'maintenance: "yes" is neither true nor false: write one of the two'),
+        (",,True", 'maintenance: "True" is neither true nor false: write one of the two'),
+    ],
+)
+def test_a_bad_wish_of_the_edge_is_named_and_the_others_are_read(tmp_path: Path, fields: str, problem: str) -> None:
+    lines = ("name,class,hosts,limitRequestsPerSecond,limitBurst,maintenance", f"b,c,b.example.com,{fields}")
+    table, problems = read(tmp_path / "shops.csv", "\n".join((*lines, "d,c,d.example.com,4,,true\n")))
+    assert (table.shops.names, table.shops.edge) == (["d"], {0: EdgeWish(4.0, None, maintenance=True)})
+    assert table.unread == {"b"}
+    assert len(problems) == 1
+    assert problems[0].startswith(f"shops.csv:2: b: {problem}")
+
+
+@pytest.mark.parametrize(
     ("line", "problem"),
     [
         ('{"name": "b", "class": "standard"}', "b: hosts: is missing: add it"),
@@ -123,6 +143,10 @@ def test_a_bad_line_of_csv_is_named_and_the_others_are_read(tmp_path: Path, line
         (
             '{"name": "b", "class": "standard", "hosts": ["b.example.com"], "requestsPerSecond": NaN}',
             "the line is not JSON: JSON is malformed: invalid character (byte 84): write one object on each line, and NaN not at all",
+        ),
+        (
+            '{"name": "b", "class": "standard", "hosts": ["b.example.com"], "maintenance": "yes"}',
+            "b: maintenance: is not as it should be: wanted is bool, got str: correct it",
         ),
         (
             '{"name": "b", "class": "sta',
@@ -325,6 +349,9 @@ shops = st.fixed_dictionaries(
         "requestsPerSecond": st.floats(min_value=0, exclude_min=True, allow_infinity=False),
         "connections": st.integers(1, 10**15 - 1),
         "pins": st.lists(names, max_size=2),
+        "limitRequestsPerSecond": st.floats(min_value=0, exclude_min=True, allow_infinity=False),
+        "limitBurst": st.integers(1, 10**15 - 1),
+        "maintenance": st.booleans(),
     },
 )
 
@@ -338,6 +365,7 @@ def expected(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
             row.get("requestsPerSecond", None),
             row.get("connections", None),
             tuple(row.get("pins", ())),
+            EdgeWish(row.get("limitRequestsPerSecond"), row.get("limitBurst"), row.get("maintenance", False)),
         )
         for row in rows
     ]
@@ -352,6 +380,7 @@ def taken(table: Table) -> list[tuple[Any, ...]]:
             known.hosts[row],
             *(None if math.isnan(each) else each for each in known.demand[row].tolist()),
             known.pins.get(row, ()),
+            known.edge.get(row, EdgeWish()),
         )
         for row in range(len(table))
     ]
@@ -366,14 +395,17 @@ def test_what_is_written_as_csv_is_read(
 ) -> None:
     file = io.StringIO(newline="")
     writer = csv.writer(file, quoting=quoting, lineterminator=end)
-    writer.writerow(HEADER.strip().split(","))
+    writer.writerow([*HEADER.strip().split(","), "limitRequestsPerSecond", "limitBurst", "maintenance"])
     for row in rows:
         number = row.get("requestsPerSecond")
         fields = [" ".join(row["hosts"]), number, row.get("connections"), " ".join(row.get("pins", ()))]
+        limits = [row.get("limitRequestsPerSecond"), row.get("limitBurst")]
+        fields += [*limits, {None: "", True: "true", False: "false"}[row.get("maintenance")]]
         writer.writerow([row["name"], row["class"], *fields])
     table, problems = read(tmp_path_factory.getbasetemp() / "trip.csv", file.getvalue())
     assert problems == []
     assert taken(table) == expected(rows)
+    assert EdgeWish() not in table.shops.edge.values()
 
 
 @settings(max_examples=50)

@@ -10,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shopset.api import InvalidValueError, normalise_host
+from shopset.core.placement.shops import EdgeWish
 from shopset.shops.postgresql import DatabaseError, TableReading, fingerprint, read_table
 from support.postgresql import Server
 from testbed.processes import wait_for
 
 SHAPE = (
     "CREATE TABLE {} (name text PRIMARY KEY, class text NOT NULL, hosts text[] NOT NULL, requests_per_second double"
-    " precision, connections integer, pins text[], created_at timestamptz, plan text)"
+    " precision, connections integer, pins text[], created_at timestamptz, plan text,"
+    " limit_requests_per_second double precision, limit_burst integer, maintenance boolean)"
 )
 
 
@@ -36,18 +38,21 @@ def test_a_table_is_read_with_all_its_columns(server: Server) -> None:
         "shops",
         "'hoge', 'standard', '{Hoge.Example.com, www.日本語.jp}', 12.5, 3, '{b-1,c-1}', '2026-11-01T09:00:00+09', 'gold'",
         "'foo', 'single', '{foo.example.com}', NULL, NULL, NULL, NULL, NULL",
+        "'bar', 'single', '{bar.example.com}', NULL, NULL, NULL, NULL, NULL, 7.5, 20, false",
+        "'baz', 'single', '{baz.example.com}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, true",
     )
     reading = read_table("public.shops", server.folder)
     table, shops = reading.table, reading.table.shops
     assert told(reading) == []
     assert table.is_whole
-    assert shops.names == ["foo", "hoge"]
-    assert shops.hosts == [("foo.example.com",), ("hoge.example.com", "www.xn--wgv71a119e.jp")]
-    assert [shops.class_names[each] for each in shops.classes] == ["single", "standard"]
-    np.testing.assert_equal(shops.demand, [[math.nan, math.nan], [12.5, 3]])
-    assert shops.pins == {1: ("b-1", "c-1")}
+    assert shops.names == ["bar", "baz", "foo", "hoge"]
+    assert shops.edge == {0: EdgeWish(7.5, 20), 1: EdgeWish(maintenance=True)}
+    assert shops.hosts[2:] == [("foo.example.com",), ("hoge.example.com", "www.xn--wgv71a119e.jp")]
+    assert [shops.class_names[each] for each in shops.classes[2:]] == ["single", "standard"]
+    np.testing.assert_equal(shops.demand[2:], [[math.nan, math.nan], [12.5, 3]])
+    assert shops.pins == {3: ("b-1", "c-1")}
     assert table.created is not None
-    np.testing.assert_equal(table.created, [math.nan, datetime(2026, 11, 1, tzinfo=UTC).timestamp()])
+    np.testing.assert_equal(table.created[2:], [math.nan, datetime(2026, 11, 1, tzinfo=UTC).timestamp()])
     assert table.place(0) == "public.shops"
 
 
@@ -61,11 +66,12 @@ def test_a_bad_row_is_named_and_the_others_are_read(server: Server) -> None:
         "'d', 'standard', '{d.example.com}', 1, 1",
         "'E', 'standard', '{e.example.com}'",
         "'f', 'standard', '{f.example.com,f.example.com}', '-Infinity'",
+        "'h', 'standard', '{h.example.com}', NULL, NULL, NULL, NULL, NULL, 'Infinity', -1, true",
         r"'g', E'st\tan\\dard', ARRAY[E'g.exa\nmple.com,\"h\"']",
     )
     reading = read_table("shops", server.folder)
     assert reading.table.shops.names == ["d"]
-    assert reading.table.unread == {"a", "b", "c", "f", "g"}
+    assert reading.table.unread == {"a", "b", "c", "f", "g", "h"}
     assert not reading.table.is_whole
     assert told(reading) == [
         "shops: name: \"E\" is not a name: use lower-case letters, digits and '-', beginning and ending with a letter or digit",
@@ -83,6 +89,8 @@ def test_a_bad_row_is_named_and_the_others_are_read(server: Server) -> None:
             r'shops: g: class: "st\tan\\dard" is not a name: '
             "use lower-case letters, digits and '-', beginning and ending with a letter or digit"
         ),
+        'shops: h: limit_requests_per_second: "Infinity" is not a number: write one as in 12.5, or leave it empty',
+        'shops: h: limit_burst: "-1" is not more than 0: write one as in 12, or leave it empty',
     ]
 
 

@@ -22,7 +22,7 @@ from shopset.core.placement.failing import Verdict, asks_for_failover
 from shopset.core.placement.modelling import model
 from shopset.core.placement.plans import PlacementPlan, Seen, shops_of
 from shopset.core.placement.shops import Shops
-from shopset.core.placement.tables import RESOURCES, Table
+from shopset.core.placement.tables import RESOURCES, Table, wish_of
 from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Condition
 from shopset.engine import Engine, Outcome, Watching
@@ -222,6 +222,7 @@ def table_of(wanted: list[Wanted], unread: frozenset[str]) -> Table:
         classes=np.array(kinds, np.int32),
         demand=np.array([_demand(each) for each in wanted], np.float64).reshape(-1, 2),
         pins={row: each.pins for row, each in enumerate(wanted) if each.pins},
+        edge={row: wish for row, each in enumerate(wanted) if (wish := wish_of(each.limits, each.maintenance))},
     )
     created = np.array([datetime.fromisoformat(each.created).timestamp() for each in wanted], np.float64)
     return Table(RESOURCES, shops, created=created, unread=unread)

@@ -7,7 +7,7 @@ from sys import intern
 from threading import Lock
 
 from shopset.api import Shop, ShopClass, ShopSet
-from shopset.api.shops import Demand
+from shopset.api.shops import Demand, Limits
 from shopset.controller.statuses import shop_status
 from shopset.core.fleets import Problem, host_is_taken
 from shopset.core.placement.placements import Placement
@@ -28,6 +28,8 @@ class _Known:
     needs: tuple[str, ...]
     """What it refers to, as in `ShopClass/small`."""
     demand: Demand | None
+    limits: Limits | None
+    maintenance: bool
     flaw: Problem | None
     """Why it cannot be read."""
     told: str | None
@@ -37,13 +39,10 @@ class _Known:
 
     def says_as(self, other: "_Known | None") -> bool:
         """Whether the placement takes both for the same."""
-        return other is not None and (self.claim, self.hosts, self.needs, self.demand, self.flaw) == (
-            other.claim,
-            other.hosts,
-            other.needs,
-            other.demand,
-            other.flaw,
-        )
+        return other is not None and self._said() == other._said()
+
+    def _said(self) -> tuple[object, ...]:
+        return self.claim, self.hosts, self.needs, self.demand, self.limits, self.maintenance, self.flaw
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,8 @@ class Wanted:
     hosts: tuple[str, ...]
     pins: tuple[str, ...]
     demand: Demand | None
+    limits: Limits | None
+    maintenance: bool
 
 
 class Shops:
@@ -209,17 +210,21 @@ def _read(manifest: Manifest) -> _Known:
     found, replicas = parse(manifest), tuple(map(intern, (manifest.get("status") or {}).get("replicas") or _NONE))
     if not isinstance(found, Shop):
         flaw = found if isinstance(found, Problem) else None
-        return _Known(version, claim, (), (), None, flaw, _told(manifest), replicas)
+        return _Known(version, claim, (), (), None, None, False, flaw, _told(manifest), replicas)
     needs = [f"{ShopClass.__name__}/{found.spec.class_}", *(f"{ShopSet.__name__}/{name}" for name in found.spec.pins)]
     told, interned = _told(manifest), tuple(map(intern, needs))
-    return _Known(version, claim, found.spec.hosts, interned, found.spec.demand, None, told, replicas)
+    spec = found.spec
+    return _Known(
+        version, claim, spec.hosts, interned, spec.demand, spec.limits, spec.maintenance, None, told, replicas
+    )
 
 
 def _wanted(found: list[tuple[str, _Known]]) -> Iterator[Wanted]:
     for name, known in found:
         if known.flaw is None and known.needs:
             shop_class, *pins = (each.partition("/")[2] for each in known.needs)
-            yield Wanted(name, known.claim[0], shop_class, known.hosts, tuple(pins), known.demand)
+            wanted = (known.hosts, tuple(pins), known.demand, known.limits, known.maintenance)
+            yield Wanted(name, known.claim[0], shop_class, *wanted)
 
 
 def _told(manifest: Manifest) -> str | None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from shopset.api import InvalidValueError, Shop, normalise_host
 from shopset.api.errors import quoted
 from shopset.api.names import NAME_LENGTH, NAME_PATTERN
 from shopset.core.explaining import explain
-from shopset.core.placement.shops import Shops
+from shopset.core.placement.shops import EdgeWish, Shops
 from shopset.core.placement.tables import ShopProblem, Table
 from shopset.shops._plain import are_counts, are_lists_of_hosts, are_names, are_numbers, are_spaced_hosts, odd_rows
 
@@ -26,8 +26,19 @@ _PLAIN_HOST: Final = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)+(?!(?:[0-9]+|0x[0-9a-
 _HOST_LENGTH: Final = 253
 _NUMBER: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z", re.ASCII)
 _COUNT: Final = re.compile(r"[0-9]{1,15}\Z", re.ASCII)
+_TRUTHS: Final = {"": False, "false": False, "true": True}
+"""How texts say whether something is so."""
 _FIELDS: Final = {"metadata.name": "name", "spec.class": "class", "spec.hosts": "hosts", "spec.pins": "pins"}
-_KINDS: Final = ("number", "whole number")
+_NUMBERS: Final = {
+    "requestsPerSecond": "number",
+    "connections": "whole number",
+    "limitRequestsPerSecond": "number",
+    "limitBurst": "whole number",
+}
+"""Columns of numbers, and what they hold."""
+Texts = Sequence[str]
+Numbers = Texts | Sequence[float | None] | None
+"""A column of numbers, as text or not; None where the source has no such column."""
 Hosts = Sequence[str] | str
 """Hosts of one shop: a list, or text with spaces between them."""
 
@@ -41,6 +52,21 @@ def host_of(text: str) -> str:
     if text.isascii() and _PLAIN_HOST.match(lowered) and len(lowered) <= _HOST_LENGTH:
         return lowered
     return normalise_host(text)
+
+
+class EdgeColumns(NamedTuple):
+    """How the edge is to serve shops, in columns as long as the others; nearly all of it is empty."""
+
+    requests: Numbers = None
+    burst: Numbers = None
+    maintenance: Texts | Sequence[bool] | None = None
+
+    def row(self, row: int) -> tuple[str | float | None, ...]:
+        """Return the numbers of a row."""
+        return tuple(None if column is None else column[row] for column in (self.requests, self.burst))
+
+
+_NO_EDGE: Final = EdgeColumns()
 
 
 class Builder:
@@ -58,6 +84,7 @@ class Builder:
         self._hosts: list[tuple[str, ...]] = []
         self._classes: dict[str, int] = {}
         self._pins: dict[int, tuple[str, ...]] = {}
+        self._edge: dict[int, EdgeWish] = {}
         self._kinds: list[NDArray[np.int32]] = []
         self._demand: list[NDArray[np.float64]] = []
         self._lines: list[NDArray[np.int32]] = []
@@ -72,11 +99,12 @@ class Builder:
         names: Sequence[str],
         classes: Sequence[str],
         hosts: Sequence[Hosts],
-        requests: Sequence[str] | Sequence[float | None] | None,
-        connections: Sequence[str] | Sequence[float | None] | None,
+        requests: Numbers,
+        connections: Numbers,
         pins: Sequence[Sequence[str] | str] | None,
         lines: NDArray[np.int32],
         created: NDArray[np.float64] | None = None,
+        edge: EdgeColumns = _NO_EDGE,
     ) -> None:
         """Take rows, in columns of one length; None is a column that the source does not have."""
         tidy, bad = _tidied(hosts)
@@ -89,14 +117,19 @@ class Builder:
             bad.update(row for row, name in enumerate(classes) if name in wrong)
         wanted = {row: _split(each) for row, each in enumerate(pins) if each} if pins is not None and any(pins) else {}
         bad.update(row for row, each in wanted.items() if not all(map(_is_name, each)))
+        wishes, odd = _wishes(edge, len(names))
+        bad.update(odd)
         if bad:
             for row in sorted(bad):
                 numbers = [None if column is None else column[row] for column in (requests, connections)]
-                self._refuse(int(lines[row]), names[row], classes[row], hosts[row], numbers, wanted.get(row, ()))
+                numbers += edge.row(row)
+                truth = edge.maintenance[row] if edge.maintenance else ""
+                self._refuse(int(lines[row]), names[row], classes[row], hosts[row], numbers, wanted.get(row, ()), truth)
             kept = [row for row in range(len(names)) if row not in bad]
             names, classes = [names[row] for row in kept], [classes[row] for row in kept]
             tidy = [tidy[row] for row in kept]
             wanted = {at: wanted[row] for at, row in enumerate(kept) if row in wanted}
+            wishes = {at: wishes[row] for at, row in enumerate(kept) if row in wishes}
             demand, lines = demand[kept], lines[kept]
             created = None if created is None else created[kept]
         start = len(self._names)
@@ -110,6 +143,7 @@ class Builder:
         if created is not None:
             self._created.append(created)
         self._pins.update((start + row, each) for row, each in wanted.items())
+        self._edge.update((start + row, each) for row, each in wishes.items())
 
     def note_unread(self, name: str) -> bool:
         """Note a shop that is there and cannot be read; return whether it is known which."""
@@ -138,6 +172,7 @@ class Builder:
             np.concatenate([np.zeros(0, np.int32), *self._kinds]),
             np.concatenate([np.zeros((0, 2)), *self._demand]),
             self._pins,
+            self._edge,
         )
         lines = np.concatenate([np.zeros(0, np.int32), *self._lines]) if files else None
         created = np.concatenate(self._created) if self._created else None
@@ -151,13 +186,16 @@ class Builder:
         hosts: Hosts,
         numbers: Sequence[str | float | None],
         pins: Sequence[str],
+        maintenance: str | bool,
     ) -> None:
         """Say of a bad row what is wrong with it, in the words of the resource that it would be."""
         known = self.note_unread(name)
         spec = {"class": shop_class, "hosts": _split(hosts), "pins": tuple(pins)}
         found = list(_refusals(name, spec))
-        for field, value, kind in zip(("requestsPerSecond", "connections"), numbers, _KINDS, strict=True):
+        for (field, kind), value in zip(_NUMBERS.items(), numbers, strict=True):
             found += [(field, *words) for words in _number_refusal(value, kind)]
+        if isinstance(maintenance, str) and maintenance not in _TRUTHS:
+            found.append(("maintenance", f"{quoted(maintenance)} is neither true nor false", "write one of the two"))
         for field, message, advice in found:
             told = self._called.get(field, field)
             self.complain(ShopProblem(self.place(line), name if known else "", told, message, advice))
@@ -193,8 +231,29 @@ def _is_name(text: str) -> bool:
     return len(text) <= NAME_LENGTH and _NAME.match(text) is not None
 
 
+def _wishes(edge: EdgeColumns, number: int) -> tuple[dict[int, EdgeWish], set[int]]:
+    """Return what is said of the edge, by rows, and the rows where something is wrong with that."""
+    bad: set[int] = set()
+    rows: set[int] = set()
+    limits = np.full((number, 2), np.nan) if any(edge.requests or ()) or any(edge.burst or ()) else None
+    if limits is not None:
+        bad.update(_read_numbers(edge.requests, are_numbers, _NUMBER, limits[:, 0]))
+        bad.update(_read_numbers(edge.burst, are_counts, _COUNT, limits[:, 1]))
+        rows.update(np.flatnonzero(~np.isnan(limits).all(1)).tolist())
+    truths = edge.maintenance or ()
+    if odd := set(truths) - {"", "false", False}:
+        bad.update(row for row, text in enumerate(truths) if text in odd and text not in _TRUTHS and text is not True)
+        rows.update(row for row, text in enumerate(truths) if text in odd)
+    found = {}
+    for row in rows - bad:
+        rate, burst = (np.nan, np.nan) if limits is None else limits[row].tolist()
+        is_down = bool(truths) and truths[row] in ("true", True)
+        found[row] = EdgeWish(None if np.isnan(rate) else rate, None if np.isnan(burst) else int(burst), is_down)
+    return found, bad
+
+
 def _read_numbers(
-    values: Sequence[str] | Sequence[float | None] | None,
+    values: Numbers,
     are_plain: Callable[[Sequence[str]], bool],
     pattern: re.Pattern[str],
     column: NDArray[np.float64],

@@ -10,13 +10,14 @@ import numpy as np
 
 from shopset.core.explaining import suggest
 from shopset.core.placement.tables import ShopProblem
-from shopset.shops._building import Builder
+from shopset.shops._building import Builder, EdgeColumns
 from shopset.shops._lines import LONGEST, Block, read_blocks
 
-NAMES: Final = {name: name for name in ("name", "class", "hosts", "requestsPerSecond", "connections", "pins")}
-_TOO_LARGE: Final = f"field larger than field limit ({csv.field_size_limit()})"
 _REQUIRED: Final = ("name", "class", "hosts")
 _OPTIONAL: Final = ("requestsPerSecond", "connections", "pins")
+_OF_EDGE: Final = ("limitRequestsPerSecond", "limitBurst", "maintenance")
+NAMES: Final = {name: name for name in (*_REQUIRED, *_OPTIONAL, *_OF_EDGE)}
+_TOO_LARGE: Final = f"field larger than field limit ({csv.field_size_limit()})"
 _HEADER: Final = "write name,class,hosts and, where they are known, requestsPerSecond,connections,pins"
 
 
@@ -79,8 +80,9 @@ def _take_csv(columns: Sequence[str], numbers: Sequence[int], lines: Sequence[st
         taken = {column: [row[at] for _, row in fitting] for at, column in enumerate(columns)}
     required = (taken[column] for column in _REQUIRED)
     optional = (taken.get(column) for column in _OPTIONAL)
+    edge = EdgeColumns(*(taken.get(column) for column in _OF_EDGE))
     if numbers:
-        builder.add(*required, *optional, np.array(numbers, np.int32))  # type: ignore[arg-type, call-arg]
+        builder.add(*required, *optional, np.array(numbers, np.int32), None, edge)  # type: ignore[arg-type, call-arg]
 
 
 def _is_row(columns: Sequence[str], number: int, row: list[str] | str, builder: Builder) -> bool:
@@ -147,6 +149,9 @@ class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="camel"
     requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
     connections: Annotated[int, msgspec.Meta(gt=0, lt=10**15)] | None = None
     pins: list[str] = []
+    limit_requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    limit_burst: Annotated[int, msgspec.Meta(gt=0, lt=10**15)] | None = None
+    maintenance: bool = False
 
 
 _LINES: Final = msgspec.json.Decoder(_Line)
@@ -168,6 +173,11 @@ def read_json_lines(file: BinaryIO, builder: Builder) -> None:
                 [line.connections for line in found],
                 [line.pins for line in found],
                 np.array(numbers, np.int32),
+                edge=EdgeColumns(
+                    [line.limit_requests_per_second for line in found],
+                    [line.limit_burst for line in found],
+                    [line.maintenance for line in found],
+                ),
             )
 
 

@@ -14,7 +14,7 @@ from shopset.api.errors import quoted
 from shopset.core.documents import Document, FlawError, compose
 from shopset.core.explaining import explain
 from shopset.core.placement.tables import ShopProblem, Table
-from shopset.shops._building import Builder
+from shopset.shops._building import Builder, EdgeColumns
 from shopset.shops._texts import NAMES, FileError, read_csv, read_json_lines
 
 _YAML: Final = (".yaml", ".yml")
@@ -128,7 +128,7 @@ class _Reader:
         except ValidationError as error:
             self._refuse(document, value, error)
             return
-        demand = shop.spec.demand
+        demand, limits = shop.spec.demand, shop.spec.limits
         self.builder.add(
             [shop.name],
             [shop.spec.class_],
@@ -137,6 +137,11 @@ class _Reader:
             [None if demand is None else demand.connections],
             [shop.spec.pins],
             np.array([document.place(("metadata", "name")).line], np.int32),
+            edge=EdgeColumns(
+                [None if limits is None else limits.requests_per_second],
+                [None if limits is None else limits.burst],
+                [shop.spec.maintenance],
+            ),
         )
 
     def _refuse(self, document: Document, value: dict[str, Any], error: ValidationError) -> None:

@@ -17,7 +17,7 @@ from shopset.api import redact
 from shopset.api.errors import quoted
 from shopset.core.errors import ShopsetError
 from shopset.core.placement.tables import ShopProblem, Table
-from shopset.shops._building import Builder
+from shopset.shops._building import Builder, EdgeColumns
 
 _TIMEOUT: Final = 120
 """Seconds that one statement may take."""
@@ -27,6 +27,7 @@ _TEXT: Final = frozenset({"text", "character varying", "character"})
 _TEXTS: Final = frozenset(f"{each}[]" for each in _TEXT)
 _NUMBERS: Final = frozenset({"double precision", "real", "numeric", "integer", "bigint", "smallint"})
 _COUNTS: Final = frozenset({"integer", "bigint", "smallint"})
+_TRUTHS: Final = frozenset({"boolean"})
 _TIMES: Final = frozenset({"timestamp with time zone"})
 _COLUMNS: Final[Mapping[str, frozenset[str]]] = {
     "name": _TEXT,
@@ -36,10 +37,24 @@ _COLUMNS: Final[Mapping[str, frozenset[str]]] = {
     "connections": _COUNTS,
     "pins": _TEXTS,
     "created_at": _TIMES,
+    "limit_requests_per_second": _NUMBERS,
+    "limit_burst": _COUNTS,
+    "maintenance": _TRUTHS,
 }
-_PREFERRED: Final = {"name": "text", "class": "text", "hosts": "text[]", "pins": "text[]", "connections": "integer"}
+_PREFERRED: Final = {
+    "name": "text",
+    "class": "text",
+    "hosts": "text[]",
+    "pins": "text[]",
+    "connections": "integer",
+    "limit_burst": "integer",
+}
 _REQUIRED: Final = ("name", "class", "hosts")
-_CALLED: Final = {"requestsPerSecond": "requests_per_second"} | {each: each for each in _COLUMNS}
+_CALLED: Final = {each: each for each in _COLUMNS} | {
+    "requestsPerSecond": "requests_per_second",
+    "limitRequestsPerSecond": "limit_requests_per_second",
+    "limitBurst": "limit_burst",
+}
 _KEYS: Final = {
     "PGHOST": "host",
     "PGPORT": "port",
@@ -239,6 +254,7 @@ def _take(text: str, columns: Sequence[str], builder: Builder) -> None:
         lists.get("pins"),
         np.zeros(len(lines), np.int32),
         np.array(found["created_at"], np.float64) if "created_at" in found else None,
+        EdgeColumns(found.get("limit_requests_per_second"), found.get("limit_burst"), found.get("maintenance")),
     )
 
 

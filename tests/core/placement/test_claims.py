@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shopset.api import Shop
 from shopset.core.placement.claims import settle
-from shopset.core.placement.shops import Shops
+from shopset.core.placement.shops import EdgeWish, Shops
 from shopset.core.placement.tables import Table, from_resources
 
 Row = tuple[str, str, tuple[str, ...], float]
@@ -26,6 +26,7 @@ def table(source: str, rows: Sequence[Row], **more: object) -> Table:
         np.array([classes.index(row[1]) for row in rows], np.int32),
         np.array([[index, math.nan] for index in range(len(rows))], np.float64).reshape(-1, 2),
         {index: (f"{source}-{row[0]}",) for index, row in enumerate(rows)},
+        {index: EdgeWish(burst=index) for index in range(1, len(rows))},
     )
     created = np.array([row[3] for row in rows], np.float64)
     return Table(source, shops, ((0, source),), np.arange(1, len(rows) + 1, dtype=np.int32), created, **more)  # type: ignore[arg-type]
@@ -117,13 +118,19 @@ def test_shop_resources_are_a_table() -> None:
 
     newer = shop("a", datetime(2026, 2, 1, tzinfo=UTC), **{"class": "standard"})
     older = shop(
-        "b", datetime(2026, 1, 1, tzinfo=UTC), pins=["b-1"], demand={"requestsPerSecond": 2.5}, **{"class": "single"}
+        "b",
+        datetime(2026, 1, 1, tzinfo=UTC),
+        pins=["b-1"],
+        demand={"requestsPerSecond": 2.5},
+        limits={"burst": 4},
+        **{"class": "single"},
     )
     found = from_resources([older, newer])
     settled = settle([found], {})
     assert settled.shops.names == ["a", "b"]
     assert settled.shops.hosts == [("a.example.com",), ("shared.example.com", "b.example.com")]
     assert settled.shops.pins == {1: ("b-1",)}
+    assert settled.shops.edge == {1: EdgeWish(None, 4)}
     np.testing.assert_equal(settled.shops.demand, [[math.nan, math.nan], [2.5, math.nan]])
     assert [settled.shops.class_names[each] for each in settled.shops.classes] == ["standard", "single"]
     assert [problem.place for problem in settled.problems] == ["Shop/a"]
@@ -194,6 +201,7 @@ def test_what_is_taken_is_what_the_rules_say(
         assert shops.class_names[shops.classes[row]] == found[source][index][1]
         assert shops.demand[row, 0] == index
         assert shops.pins[row] == (f"source-{source}-{name}",)
+        assert shops.edge.get(row) == (EdgeWish(burst=index) if index else None)
     claimed = [host for each in shops.hosts for host in each]
     assert len(claimed) == len(set(claimed))
     # Whoever is not taken as its source says, is told.

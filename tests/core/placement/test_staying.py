@@ -4,8 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shopset.core.placement.edges import EdgeFacts, EdgeShop, RateLimit
 from shopset.core.placement.grouping import regroup
 from shopset.core.placement.placements import Group, PlacedShop, Placement
+from shopset.core.placement.shops import EdgeWish, Shops
 from shopset.core.placement.staying import with_staying
 from support.placing import even_fleet, make_shops
 
@@ -58,3 +60,16 @@ def test_pins_keep_their_shops() -> None:
     pinned = type(shops)(shops.names, shops.hosts, shops.class_names, shops.classes, shops.demand, {1: ("a-1",)})
     found = with_staying(pinned, placement({"a", "c"}), frozenset(), is_whole=False)
     assert {found.names[row]: pins for row, pins in found.pins.items()} == {"d": ("a-1",)}
+
+
+def test_they_are_served_by_the_edge_as_before() -> None:
+    shops = make_shops([("b", "single", 1.0), ("d", "single", 1.0)])
+    read = Shops(shops.names, shops.hosts, shops.class_names, shops.classes, shops.demand, edge={1: EdgeWish(3.0)})
+    special = {"a": EdgeShop("a", RateLimit(2.0)), "b": EdgeShop("b", maintenance=True), "c": EdgeShop("c", None, True)}
+    placed = placement({"a", "b", "c"}).with_edge(EdgeFacts(shops=special))
+    found = with_staying(read, placed, frozenset(), is_whole=False)
+    assert {found.names[row]: wish for row, wish in found.edge.items()} == {
+        "a": EdgeWish(2.0, 0),
+        "c": EdgeWish(maintenance=True),
+        "d": EdgeWish(3.0),
+    }

@@ -1,11 +1,11 @@
 """Which shops are taken: of several with one name or one host, one is; the others are told who has it. Pure."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress, islice
-from operator import lt
-from typing import Final
+from operator import attrgetter, lt
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from shopset.core.placement.tables import ShopProblem, Table
 
 _MOST_TOLD: Final = 1000
 """Shops of one unknown class that are named one by one."""
+_Value = TypeVar("_Value")
 _Lost = dict[int, list[tuple[str, str]]]
 """Row -> (host, why another has it) of the hosts that it does not get."""
 
@@ -203,14 +204,20 @@ def _gathered(rows: _Rows, class_names: tuple[str, ...], classes: NDArray[np.int
         picked = order.tolist()
         names, hosts = [rows.names[row] for row in picked], [rows.hosts[row] for row in picked]
         classes, demand = classes[order], demand[order]
-    return Shops(names, hosts, class_names, classes, demand, dict(_pins(rows, order)))
+    pins, edge = (_moved(rows, order, column) for column in (attrgetter("pins"), attrgetter("edge")))
+    return Shops(names, hosts, class_names, classes, demand, pins, edge)
 
 
-def _pins(rows: _Rows, order: NDArray[np.int64]) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _moved(rows: _Rows, order: NDArray[np.int64], column: Callable[[Shops], Mapping[int, _Value]]) -> dict[int, _Value]:
+    """Return what a column that few shops have says of those that are taken."""
+    if not any(column(table.shops) for table in rows.tables):
+        return {}
     position = np.full(len(rows.names), -1, np.int64)
     position[order] = np.arange(len(order))
-    for table, start in zip(rows.tables, rows.starts, strict=False):
-        for row, pins in table.shops.pins.items():
-            at = int(position[int(start) + row])
-            if at >= 0:
-                yield at, pins
+    found = {
+        int(position[int(start) + row]): value
+        for table, start in zip(rows.tables, rows.starts, strict=False)
+        for row, value in column(table.shops).items()
+    }
+    found.pop(-1, None)
+    return found

@@ -1,13 +1,16 @@
 """Shops of which it is not known whether they are still there: a source that is away must not empty the placement. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
+from shopset.core.placement.edges import EdgeShop
 from shopset.core.placement.placements import Placement
-from shopset.core.placement.shops import Shops
+from shopset.core.placement.shops import EdgeWish, Shops
 
 _Demand = tuple[float, float]
+_Value = TypeVar("_Value")
 
 
 def with_staying(
@@ -16,7 +19,7 @@ def with_staying(
     """Return the shops that were read, and those of the placement that were not and may be there all the same.
 
     `unread` are shops that are there and cannot be read; where the reading is not whole, every shop of the placement may be.
-    They stay as they are placed, with the demand that they had in `known`, an earlier reading, where that has them.
+    They stay as they are placed and served, with the demand that they had in `known`, an earlier reading, where that has them.
     """
     staying = sorted(_missing(shops, placement, unread, is_whole=is_whole))
     if not staying:
@@ -37,6 +40,7 @@ def with_staying(
         classes=kinds[order],
         demand=demand[order],
         pins=_moved(shops.pins, order),
+        edge=_moved({**shops.edge, **_wishes(placement, len(shops), staying)}, order),
     )
 
 
@@ -55,11 +59,21 @@ def _demand(known: Shops | None, name: str) -> _Demand:
     return float(requests), float(connections)
 
 
-def _moved(
-    pins: Mapping[int, tuple[str, ...]], order: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> dict[int, tuple[str, ...]]:
-    if not pins:
+def _wishes(placement: Placement, start: int, staying: list[str]) -> dict[int, EdgeWish]:
+    """Return how those that stay are served by the placement, as if their source had said so."""
+    known = placement.edge.shops
+    found = ((row, known[name]) for row, name in enumerate(staying, start) if name in known) if known else ()
+    return {row: _wish(shop) for row, shop in found}
+
+
+def _wish(shop: EdgeShop) -> EdgeWish:
+    rate, burst = (None, None) if shop.limit is None else (shop.limit.requests_per_second, shop.limit.burst)
+    return EdgeWish(rate, burst, shop.maintenance)
+
+
+def _moved(column: Mapping[int, _Value], order: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[int, _Value]:
+    if not column:
         return {}
     places = np.empty(len(order), np.int64)
     places[order] = np.arange(len(order))
-    return {int(places[row]): names for row, names in pins.items()}
+    return {int(places[row]): value for row, value in column.items()}

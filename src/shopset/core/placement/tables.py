@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopset.api import Shop
-from shopset.core.placement.shops import Shops
+from shopset.api.shops import Limits
+from shopset.core.placement.shops import EdgeWish, Shops
 
 RESOURCES: Final = "Resources"
 """What the source of Shop resources is called."""
@@ -80,9 +81,19 @@ def from_resources(resources: Iterable[Shop]) -> Table:
         classes=np.array(kinds, np.int32),
         demand=np.array([_demand(shop) for shop in found], np.float64).reshape(-1, 2),
         pins={row: shop.spec.pins for row, shop in enumerate(found) if shop.spec.pins},
+        edge={
+            row: wish for row, shop in enumerate(found) if (wish := wish_of(shop.spec.limits, shop.spec.maintenance))
+        },
     )
     times = np.array([np.nan if at is None else at.timestamp() for at in created], np.float64)
     return Table(RESOURCES, shops, created=times)
+
+
+def wish_of(limits: Limits | None, maintenance: bool) -> EdgeWish | None:
+    """Return how a Shop resource wants to be served by the edge; None where it says nothing of that."""
+    rate, burst = (None, None) if limits is None else (limits.requests_per_second, limits.burst)
+    wish = EdgeWish(rate, burst, maintenance)
+    return None if wish == EdgeWish() else wish
 
 
 def _demand(shop: Shop) -> tuple[float, float]:
