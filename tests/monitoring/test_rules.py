@@ -374,3 +374,11 @@ def test_each_runbook_belongs_to_an_alert() -> None:
     for file in files - named:
         assert re.search(r"^# Incident: ", (ROOT / file).read_text()), f"no alert leads to {file}"
     assert named <= files
+
+
+def test_each_alert_is_documented() -> None:
+    text = (ROOT / "docs" / "edge-observability.md").read_text()
+    for alert in alerts():
+        runbook = alert["annotations"]["runbook_url"].removeprefix("docs/")
+        row = f"| `{alert['alert']}` | {alert['labels']['severity']} | ["
+        assert any(line.startswith(row) and f"]({runbook})" in line for line in text.splitlines()), row
