@@ -8,6 +8,7 @@ import typer
 
 from shopset import __version__
 from shopset.cli import exits
+from shopset.cli.edge_verbs import edge_app
 from shopset.cli.options import DryRun, OutputOption, Reason
 from shopset.cli.options import example as _example
 from shopset.cli.options import form as _form
@@ -33,6 +34,7 @@ release_app = typer.Typer(
 app.add_typer(release_app, name="release")
 app.add_typer(shop_app, name="shop")
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(edge_app, name="edge")
 app.command(epilog=_example("shopctl rebalance --max-moves 500 --dry-run"))(rebalance)
 
 

@@ -77,9 +77,8 @@ def where(settings: Settings, shop: str, at: str | None, output: Output) -> int:
     workplace = open_workplace(settings)
     observed = workplace.engine.observe()
     head = observed.repositories[Repository.SYSTEM].branches.get(BRANCH)
-    moment = None if at is None else _moment(at)
-    if moment is not None:
-        head = workplace.remotes.placement_at(moment)
+    if at is not None:
+        head = workplace.remotes.placement_at(moment(at))
     if head is None:
         raise RequestRefusedError(
             "no shop was placed then" if at else "no shop is placed yet: shopctl apply places them"
@@ -188,7 +187,7 @@ def _where_data(fleet: Fleet, found: Whereabouts, change: PlacementChange | None
     }
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
     """Read a date, a time, or a duration before now. Raises RequestRefusedError."""
     try:
         return utc_now() - parse_duration(text)
