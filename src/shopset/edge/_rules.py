@@ -10,7 +10,7 @@ from typing import Final
 from shopset.core.placement.edges import EdgeFacts, RateLimit
 from shopset.edge import _pages
 from shopset.edge.places import Place
-from shopset.edge.routes import LISTS, PEAK_FLOOR, RANKS, SLOTS
+from shopset.edge.routes import LISTS, PEAK_FLOOR, RANKS, ROUTE_PREFIX, SLOTS
 
 TROUBLE: Final = 5
 """Failures of a shop in a ShopSet within ten seconds after which others come before it."""
@@ -20,7 +20,7 @@ _CLIENT_WINDOW: Final = 10
 
 SAFE: Final = "{ method GET HEAD OPTIONS }"
 _FOUND: Final = "{ var(txn.r) -m found }"
-_KNOWN: Final = "{ var(txn.r),word(1,:) -m found }"
+_KNOWN: Final = f"{{ var(txn.r) -m sub :{ROUTE_PREFIX} }}"
 _CHOSEN: Final = "{ var(txn.to) -m found }"
 _LOG: Final = ",".join(
     (
@@ -29,7 +29,7 @@ _LOG: Final = ",".join(
         '"method":"%[method,json(utf8s)]"',
         '"host":"%[var(txn.host),json(utf8s)]"',
         '"path":"%[var(txn.path),json(utf8s)]"',
-        '"shop":"%[var(txn.r),word(1,:)]"',
+        '"shop":"%[var(txn.r),field(1,:)]"',
         '"shopset":"%[var(txn.by)]"',
         '"hops":%[var(txn.hops,0)]',
         '"status":%ST',
@@ -69,7 +69,7 @@ def edge(facts: EdgeFacts, place: Place) -> Iterator[str]:
         yield f"    http-request redirect location https://%[var(txn.host)]%[pathq] code 308 if {condition}"
     yield from _look_up(place, "txn.host", "txn.r")
     yield _renew(place)
-    yield "    http-request track-sc0 var(txn.r),word(1,:) table shops"
+    yield "    http-request track-sc0 var(txn.r),field(1,:) table shops"
     yield "    http-request set-var(txn.to) var(txn.r),field(6,:)"
     calm = (
         f"{{ sc_http_req_rate(0) le {PEAK_FLOOR} }} {{ var(txn.to),nbsrv gt 1 }} !{{ var(txn.to),in_table(troubles) }}"
@@ -82,9 +82,9 @@ def edge(facts: EdgeFacts, place: Place) -> Iterator[str]:
     yield "    # From here on goes what takes a closer look."
     yield from _other_names(place)
     yield _renew(place)
-    yield "    http-request track-sc0 var(txn.r),word(1,:) table shops"
+    yield "    http-request track-sc0 var(txn.r),field(1,:) table shops"
     yield f"    http-request return status 404 {_pages.UNKNOWN} unless {_KNOWN}"
-    yield "    http-request set-var(txn.shop) var(txn.r),word(1,:)"
+    yield "    http-request set-var(txn.shop) var(txn.r),field(1,:)"
     if place.https:
         yield from _misdirected(place)
     yield f"    http-request return status 503 {_pages.MAINTENANCE} if {{ var(txn.r),field(5,:) -m sub m }}"
@@ -103,14 +103,14 @@ def next_(place: Place) -> Iterator[str]:
     """Yield the frontend of requests that a backend sent on: who it was comes with the connection, and so does why."""
     yield "frontend next"
     yield f"    bind unix@{place.next_socket} mode 600 accept-proxy"
-    yield "    http-request set-var(txn.from) fc_pp_unique_id,word(1,:)"
-    yield "    http-request set-var(txn.came) fc_pp_unique_id,word(2,:)"
+    yield "    http-request set-var(txn.from) fc_pp_unique_id,field(1,:)"
+    yield "    http-request set-var(txn.came) fc_pp_unique_id,field(2,:)"
     yield "    http-request set-var(txn.host) req.fhdr(host),host_only,lower"
     yield from _look_up(place, "txn.host", "txn.r")
     yield from _other_names(place)
     yield _renew(place)
     yield f"    http-request return status 404 {_pages.UNKNOWN} unless {_KNOWN}"
-    yield "    http-request set-var(txn.shop) var(txn.r),word(1,:)"
+    yield "    http-request set-var(txn.shop) var(txn.r),field(1,:)"
     yield from _client_list()
     yield "    http-request set-var(txn.rank) int(0)"
     for number in range(1, RANKS):
@@ -204,7 +204,8 @@ def _misdirected(place: Place) -> Iterator[str]:
     yield f"    http-request set-var(txn.sni_any) var(txn.sni),regsub(^[^.]+,*) if {other} !{{ var(txn.sni_r) -m found }}"
     missing = "{ var(txn.sni_any) -m found } !{ var(txn.sni_r) -m found }"
     yield from _look_up(place, "txn.sni_any", "txn.sni_r", missing)
-    yield f"    http-request return status 421 {_pages.MISDIRECTED} if {{ var(txn.sni_r),word(1,:),strcmp(txn.shop) ne 0 }}"
+    theirs = f"{{ var(txn.sni_r) -m sub :{ROUTE_PREFIX} }} {{ var(txn.sni_r),field(1,:),strcmp(txn.shop) ne 0 }}"
+    yield f"    http-request return status 421 {_pages.MISDIRECTED} if {theirs}"
 
 
 def _limits() -> Iterator[str]:

@@ -199,7 +199,7 @@ def _responses(place: Place, name: str) -> Iterator[str]:
     yield "    http-response set-var(txn.by) res.hdr(x-edge-by),field(2,:) if { srv_name next }"
     yield "    http-response del-header x-edge-by if { srv_name next }"
     yield "    http-response allow if { var(txn.why) -m found }"
-    yield "    http-response set-var(txn.shop) var(txn.r),word(1,:)"
+    yield "    http-response set-var(txn.shop) var(txn.r),field(1,:)"
     yield "    http-response track-sc1 be_name table troubles"
     yield "    http-response track-sc2 be_name,concat(/,txn.shop) table failures"
     yield "    http-response sc-inc-gpc0(1) if { sc_gpc0_rate(2) eq 0 }"
