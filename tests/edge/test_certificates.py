@@ -19,6 +19,7 @@ from shopset.edge.certificates import (
     remarks_of_time,
     shadowed,
 )
+from shopset.edge.routes import GONE, host_value
 from support.certificates import certificate, make_authority
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
@@ -172,18 +173,20 @@ def test_certificates_of_several_shops_and_of_nobodys_hosts_are_told_of() -> Non
     }
     names = {name for each in certificates.values() for name in each.names}
     maps = [
-        "a.example.com s1:g1:x\n",
-        "b.example.com s2:g1:x\n",
-        "a.example s1:g1:x\n",
-        "shop.a.example s1:g1:x\n",
-        "deep.shop.a.example s9:g1:x\n",
-        "x.example.org s3:g2:x\n",
-        "*.example.org s4:g2:x\n",
-        "gone.example.com s1:g1:x\n",
-        "gone.example.com -\n",
-        "moved.example.com s5:g1:x\n",
-        "moved.example.com s6:g1:x\n",
-        "=g1 y\n",
+        f"{host} {host_value(shop, 'g1', ':::a-1') if shop else GONE}\n"
+        for host, shop in (
+            ("a.example.com", "s1"),
+            ("b.example.com", "s2"),
+            ("a.example", "s1"),
+            ("shop.a.example", "s1"),
+            ("deep.shop.a.example", "s9"),
+            ("x.example.org", "s3"),
+            ("*.example.org", "s4"),
+            ("gone.example.com", "s1"),
+            ("gone.example.com", ""),
+            ("moved.example.com", "s5"),
+            ("moved.example.com", "s6"),
+        )
     ]
     shops = owners(names, maps)
     assert shops["*.a.example"] == {"s1"}

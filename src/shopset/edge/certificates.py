@@ -230,7 +230,8 @@ def owners(names: Set[str], entries: Iterable[str]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for host, shop in shops.items():
         for name in {host, "*." + host.partition(".")[2]} & names:
-            if shop != "-":
+            # A host that was taken away has no shop.
+            if shop:
                 found.setdefault(name, set()).add(shop)
     return found
 
