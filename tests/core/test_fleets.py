@@ -131,6 +131,66 @@ def test_a_host_leads_to_one_shop_and_the_loser_is_named() -> None:
     assert (problem.resource, "shop one" in problem.message) == ("Shop/two", True)
 
 
+CLASS = {"tier": "prod", "configuration": "production"}
+
+
+def canary_problems(tier: str, *more: Resource) -> list[tuple[str, str]]:
+    spec = {**CLASS, "traffic": {"canary": {"tier": tier, "percent": 5}}}
+    assembly = assemble(resources(resource("ShopClass", "c", **spec), *more))
+    told = [each for each in assembly.problems if each.resource == "ShopClass/c"]
+    assert {each.field for each in told} <= {("spec", "traffic", "canary", "tier")}
+    assert (assembly.fleet is None) == any(each.stops for each in told)
+    return [(each.severity, each.message) for each in told]
+
+
+def test_a_canary_has_a_tier_and_a_shopset_there() -> None:
+    assert canary_problems("qa") == [("error", "there is no Tier named qa")]
+    nobody = ("error", "no ShopSet of the tier dev has the configuration production")
+    assert canary_problems("dev") == [nobody]
+    copy = {"tier": "dev", "configuration": "production", "cluster": "a"}
+    assert canary_problems("dev", resource("ShopSet", "x", dedicated=True, **copy)) == [nobody]
+    assert canary_problems("dev", resource("ShopSet", "x", **copy)) == []
+
+
+@pytest.mark.parametrize(
+    ("of_cluster", "of_shopset", "about", "words"),
+    [
+        ("https://a.example.com", None, "Cluster/z", "x-1 and x-2 are reached at the same place"),
+        ("https://{cluster}-{tier}.example.com", None, "Cluster/z", "x-1 and x-2 are reached at the same place"),
+        ("https://{shopset}.example.com", "https://x-1.example.com/", "ShopSet/x-2", "at the same place"),
+        ("https://{shopset}.example.com/health", None, "Cluster/z", "https://x-1.example.com/health has a path"),
+        ("https://{shopset}.example.com", "http://x/y", "ShopSet/x-2", "http://x/y has a path"),
+        ("https://{namespace}.example.com/", "http://x:81", "", ""),
+        (None, None, "", ""),
+    ],
+)
+def test_an_edge_can_tell_shopsets_apart(
+    of_cluster: str | None, of_shopset: str | None, about: str, words: str
+) -> None:
+    cluster = resource("Cluster", "z", **({"endpoint": of_cluster} if of_cluster else {}))
+    copy = {"tier": "prod", "configuration": "production", "cluster": "z"}
+    second = resource("ShopSet", "x-2", **copy, **({"endpoint": of_shopset} if of_shopset else {}))
+    more = [cluster, resource("ShopSet", "x-1", **copy), second]
+    assembly = assemble(resources(*more, resource("ShopClass", "c", **CLASS)))
+    assert assembly.fleet is not None
+    assert [(each.resource, each.field, each.severity) for each in assembly.problems] == (
+        [(about, ("spec", "endpoint"), "warning")] if about else []
+    )
+    assert all(words in each.message for each in assembly.problems)
+    # Without shops nobody leads any.
+    assert assemble(resources(*more)).problems == ()
+
+
+def test_where_a_shopset_is_reached() -> None:
+    copy = {"tier": "prod", "configuration": "production", "cluster": "z"}
+    own = resource("ShopSet", "x-2", **copy, endpoint="http://{cluster}:8080")
+    found = [resource("ShopSet", "x-1", **copy), own, resource("Cluster", "z", endpoint="https://{namespace}.{tier}.z")]
+    fleet = assemble(resources(*found)).fleet
+    assert fleet is not None
+    assert (fleet.endpoint("x-1"), fleet.endpoint("x-2")) == ("https://shopset-x-1.prod.z", "http://z:8080")
+    assert fleet.endpoint("a-1") is None
+
+
 def test_release_control_in_a_folder_is_warned_of() -> None:
     assembly = assemble(resources(resource("Hold", "h", tier="dev", reason="x", by="y")))
     assert assembly.fleet is not None

@@ -15,7 +15,7 @@ from shopset.cli.settings import Settings
 from shopset.cli.wiring import load_fleet, open_workplace, utc_now
 from shopset.core.capacity.budgets import Budget
 from shopset.core.capacity.estimating import CONFIDENCE, Estimate, NoEstimate, estimate
-from shopset.core.capacity.reporting import UNITS, Amount, Note, Pool, Report, report
+from shopset.core.capacity.reporting import UNITS, Amount, CanaryLeg, Note, Pool, Report, report
 from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
 from shopset.core.placement.modelling import Model, model
@@ -69,14 +69,18 @@ def capacity(settings: Settings, tier: str | None, output: Output) -> int:
     _check_tier(seen.fleet, tier)
     found = report(seen.fleet, seen.model)
     pools = [each for each in found.pools if tier in (None, each.tier)]
+    legs = [each for each in found.canaries if tier in (None, each.tier)]
     if output in (Output.JSON, Output.YAML):
-        printer.data(_data(found, pools, seen.notes), output)
+        printer.data(_data(found, pools, legs, seen.notes), output)
         return exits.OK
     if output is Output.NAME:
         for name in dict.fromkeys(each.tier for each in pools):
             printer.line(f"tiers/{name}")
         return exits.OK
     _show_pools(printer, pools, wide=output is Output.WIDE)
+    if legs:
+        printer.line()
+        _show_canaries(printer, legs)
     if tier is None:
         printer.line()
         _show_rooms(printer, found)
@@ -152,6 +156,24 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
+def _show_canaries(printer: Printer, legs: Sequence[CanaryLeg]) -> None:
+    heads = ("CANARY TIER", "CONFIGURATION", "OF CLASSES", "SHOPSETS", "REQUESTS/S", "OWN", "OF", "LEFT")
+    rows = [
+        (
+            each.tier,
+            each.configuration,
+            ",".join(each.classes),
+            str(len(each.shopsets)),
+            f"{each.requests:,.0f}",
+            f"{each.own:,.0f}",
+            _number(each.capacity),
+            _number(each.left),
+        )
+        for each in legs
+    ]
+    printer.table(heads, rows)
+
+
 def _show_rooms(printer: Printer, found: Report) -> None:
     rows = [(each.cluster, str(each.shopsets), _number(each.holds), _number(each.more)) for each in found.rooms]
     printer.table(("CLUSTER", "SHOPSETS", "HOLDS", "ROOM FOR"), rows)
@@ -174,7 +196,7 @@ def _show_notes(notes: Sequence[Note]) -> None:
         complain(f"note: {each.resource}: {each.message}")
 
 
-def _data(found: Report, pools: Sequence[Pool], notes: Sequence[Note]) -> Mapping[str, Any]:
+def _data(found: Report, pools: Sequence[Pool], legs: Sequence[CanaryLeg], notes: Sequence[Note]) -> Mapping[str, Any]:
     return {
         "tiers": [
             {
@@ -188,6 +210,19 @@ def _data(found: Report, pools: Sequence[Pool], notes: Sequence[Note]) -> Mappin
                 "resources": {name: _amount(amount) for name, amount in zip(RESOURCES, each.amounts, strict=True)},
             }
             for each in pools
+        ],
+        "canaries": [
+            {
+                "tier": each.tier,
+                "configuration": each.configuration,
+                "classes": each.classes,
+                "shopsets": each.shopsets,
+                "requests": each.requests,
+                "own": each.own,
+                "capacity": each.capacity,
+                "left": each.left,
+            }
+            for each in legs
         ],
         "clusters": [
             {"cluster": each.cluster, "shopsets": each.shopsets, "holds": each.holds, "roomFor": each.more}

@@ -156,20 +156,16 @@ def place_of(fleet: Fleet, shopset: ShopSet, kubeconfig: str | None = None) -> P
 
 
 def endpoint(fleet: Fleet, shopset: ShopSet) -> str:
-    """Return the URL of a ShopSet. Raises NoClusterError where its Cluster has no endpoint."""
-    cluster = _cluster(fleet, shopset)
-    if cluster.spec.endpoint is None:
+    """Return the URL of a ShopSet. Raises NoClusterError where nobody said it."""
+    found = fleet.endpoint(shopset.name)
+    if found is None:
+        cluster = shopset.spec.cluster
         message = (
-            f"nobody said where {shopset.name} is reached: set spec.endpoint of the Cluster {cluster.name}, "
-            f"as in https://{{shopset}}.{cluster.name}.example.com"
+            f"nobody said where {shopset.name} is reached: set spec.endpoint of the Cluster {cluster}, "
+            f"as in https://{{shopset}}.{cluster}.example.com, or its own"
         )
         raise NoClusterError(message)
-    return cluster.spec.endpoint.format(
-        shopset=shopset.name,
-        namespace=fleet.namespace(shopset.name),
-        tier=shopset.spec.tier,
-        cluster=cluster.name,
-    )
+    return found
 
 
 def logs_command(place: Place, workload: str | None, options: LogOptions) -> tuple[str, ...]:

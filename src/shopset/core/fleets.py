@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from shopset.api import (
     NAME_LENGTH,
@@ -27,6 +27,8 @@ from shopset.core.capacity.budgets import Excess, excesses
 
 Field = tuple[str | int, ...]
 _Kind = TypeVar("_Kind", bound=Resource)
+_TELL_APART: Final = "an edge can't tell them apart: let the host or the port differ, as with {shopset} in it"
+_SERVER_ONLY: Final = "an edge leads shoppers to a server and keeps their paths: keep scheme, host and port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ class _Assembler:
         yield from self._repositories()
         yield from self._references()
         yield from self._names()
+        yield from self._endpoints()
         yield from self._hosts()
         yield from self._controls()
         yield from self._budgets()
@@ -242,6 +245,7 @@ class _Assembler:
             yield from self._refers(shop_class, ("spec", "configuration"), shop_class.spec.configuration, Configuration)
             for index, name in enumerate(shop_class.spec.across):
                 yield from self._refers(shop_class, ("spec", "across", index), name, FailureDomain)
+            yield from self._canary(shop_class)
         for shop in self.of(Shop).values():
             yield from self._refers(shop, ("spec", "class"), shop.spec.class_, ShopClass)
             for index, name in enumerate(shop.spec.pins):
@@ -253,6 +257,43 @@ class _Assembler:
             others = f"there are {', '.join(sorted(known)[:8])}" if known else f"there is no {kind.__name__} at all"
             message = f"there is no {kind.__name__} named {name}"
             yield Problem(resource.reference, field, message, others, missing=f"{kind.__name__}/{name}")
+
+    def _canary(self, shop_class: ShopClass) -> Iterator[Problem]:
+        canary, configuration = shop_class.spec.traffic.canary, shop_class.spec.configuration
+        if canary is None:
+            return
+        field = ("spec", "traffic", "canary", "tier")
+        missing = tuple(self._refers(shop_class, field, canary.tier, Tier))
+        yield from missing
+        found = (each.spec for each in self.of(ShopSet).values())
+        if not missing and not any(
+            (each.tier, each.configuration, each.dedicated) == (canary.tier, configuration, False) for each in found
+        ):
+            message = f"no ShopSet of the tier {canary.tier} has the configuration {configuration}"
+            advice = (
+                "add one that is not dedicated, or name another tier; until then the replicas serve the canary's share"
+            )
+            yield Problem(shop_class.reference, field, message, advice, stops=False)
+
+    def _endpoints(self) -> Iterator[Problem]:
+        """Yield endpoints that lead to more than one ShopSet, or further than to a server: edges can't use them."""
+        clusters, owners, told = self.of(Cluster), dict[str, str](), set[str]()
+        for name, shopset in self.of(ShopSet).items() if self.of(ShopClass) else ():
+            own, cluster = shopset.spec.endpoint, clusters.get(shopset.spec.cluster)
+            template = own or (None if cluster is None else cluster.spec.endpoint)
+            if template is None:
+                continue
+            stated_by = shopset.reference if own or cluster is None else cluster.reference
+            made = template.format(shopset=name, namespace=name, tier=shopset.spec.tier, cluster=shopset.spec.cluster)
+            owner = owners.setdefault(made.removesuffix("/"), name)
+            found = [
+                ("" if owner == name else f"{owner} and {name} are reached at the same place", _TELL_APART),
+                (f"{made} has a path" if "/" in made.removesuffix("/").partition("://")[2] else "", _SERVER_ONLY),
+            ]
+            for message, advice in found:
+                if message and stated_by not in told:
+                    told.add(stated_by)
+                    yield Problem(stated_by, ("spec", "endpoint"), message, advice, "warning")
 
     def _names(self) -> Iterator[Problem]:
         platform = next(iter(self.of(Platform).values()), None)

@@ -1,17 +1,19 @@
 """What a fleet still takes: reckoned by hand, and by the planner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopset.core.capacity.reporting import Report, enumerated, report
+from shopset.api import Resource, ShopClass
+from shopset.api.shops import Traffic
+from shopset.core.capacity.reporting import CanaryLeg, Report, enumerated, report
 from shopset.core.fleets import Fleet, assemble
 from shopset.core.placement.modelling import model
 from shopset.core.placement.placements import Group, Placement
-from support.placing import STANDARD, make_shops, placing_fleet
+from support.placing import SINGLE, STANDARD, make_shops, placing_fleet
 from support.pure import resource
 
 
@@ -21,6 +23,19 @@ def reported(fleet: Fleet, groups: Mapping[str, tuple[str, float, Sequence[str]]
         name: Group(name, shop_class, tuple(replicas)) for name, (shop_class, _, replicas) in sorted(groups.items())
     }
     return report(fleet, model(fleet, shops, Placement(found, {name: name for name in groups}), {}))
+
+
+def assembled(resources: Iterable[Resource]) -> Fleet:
+    found = assemble(resources).fleet
+    assert found is not None
+    return found
+
+
+def replace_traffic(each: Resource) -> Resource:
+    """Return a class without a canary; anything else as it is."""
+    if not isinstance(each, ShopClass):
+        return each
+    return each.model_copy(update={"spec": each.spec.model_copy(update={"traffic": Traffic()})})
 
 
 def fleet_of(capacities: dict[str, dict[str, float] | None], **specs: Any) -> Fleet:
@@ -48,6 +63,50 @@ def test_what_is_left_keeps_room_for_the_loss_of_a_cluster() -> None:
     assert (shops.used, shops.capacity, shops.left, shops.left_after_loss) == (5, 150, 145, 96)
     assert (connections.used, connections.capacity, connections.left_after_loss) == (3, None, None)
     assert (pool.takes, pool.limited_by) == (int(1300 / (700 / 3)), "requests")
+
+
+@pytest.mark.parametrize("percent", [10, 50])
+def test_a_canary_share_has_a_row_of_its_own(percent: int) -> None:
+    capacity = {"requestsPerSecond": 250.0}
+    canary = {"traffic": {"canary": {"tier": "beta", "percent": percent}}}
+    beta = {"tier": "beta", "configuration": "production", "capacity": capacity}
+    classes = {"standard": {**STANDARD, **canary}, "single": {**SINGLE, **canary}, "plain": SINGLE}
+    prod = placing_fleet({name: {} for name in "abc"}, {f"{name}-1": {"cluster": name} for name in "abc"}, classes={})
+    found = [
+        *(prod.platform, *prod.tiers, *prod.configurations.values(), *prod.failure_domains.values()),
+        *prod.clusters.values(),
+        *prod.shopsets.values(),
+        resource("Tier", "beta", level=1),
+        resource("ShopSet", "beta-a", cluster="a", **beta),
+        resource("ShopSet", "beta-b", cluster="b", **beta),
+        resource("ShopSet", "beta-c", cluster="c", dedicated=True, **beta),
+        resource("ShopClass", "early", tier="beta", configuration="production"),
+        *(resource("ShopClass", name, **spec) for name, spec in classes.items()),
+    ]
+    fleet = assembled(found)
+    groups = {
+        "v": ("early", 40.0, ["beta-a"]),
+        "w": ("standard", 9000.0, []),
+        "x": ("standard", 600.0, ["a-1", "b-1"]),
+        "y": ("single", 400.0, ["c-1"]),
+        "z": ("plain", 5000.0, ["c-1"]),
+    }
+    found_report = reported(fleet, groups)
+    assert found_report.canaries == (
+        CanaryLeg("beta", "production", ("single", "standard"), ("beta-a", "beta-b"), 10.0 * percent, 40.0, 500.0),
+    )
+    assert found_report.canaries[0].left == 460 - 10 * percent
+    told = [each.message for each in found_report.notes if "canary" in each.message]
+    assert [message.partition(":")[0] for message in told] == (
+        []
+        if percent == 10
+        else [
+            "the canary share of single and standard, 500 requests/s, is more by 40 than beta-a and beta-b can take beside their own shops"
+        ]
+    )
+    # It is no replica: what the pools have is the same.
+    plain = [replace_traffic(each) for each in found]
+    assert [each.pools for each in (found_report, reported(assembled(plain), groups))] == [found_report.pools] * 2
 
 
 def test_where_the_number_of_shops_is_short_first_it_says_so() -> None:

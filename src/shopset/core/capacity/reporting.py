@@ -6,10 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from shopset.api import ShopSet
+from shopset.api import ShopClass, ShopSet
 from shopset.core.capacity.budgets import Budget, cluster_budgets, database_budgets
 from shopset.core.fleets import Fleet
 from shopset.core.placement.evaluating import Loads, loads, scenarios
+from shopset.core.placement.facts import canaries
 from shopset.core.placement.modelling import Model
 from shopset.core.placement.problems import Bools, Floats
 from shopset.core.placement.shops import RESOURCES
@@ -60,6 +61,29 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryLeg:
+    """The share of traffic that ShopSets of another tier are to take. It is on top of their own shops', and no replica."""
+
+    tier: str
+    configuration: str
+    classes: tuple[str, ...]
+    """The classes whose shops give it, sorted."""
+    shopsets: tuple[str, ...]
+    """Who may take it now."""
+    requests: float
+    """Requests per second that are to be expected of it."""
+    own: float
+    """Those of the shops that are served here by placement."""
+    capacity: float | None
+    """Of the ShopSets that state one."""
+
+    @property
+    def left(self) -> float | None:
+        """What is left of the capacity; negative where more is to be expected than they bear."""
+        return None if self.capacity is None else self.capacity - self.own - self.requests
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something about one object that a person should know."""
 
@@ -74,6 +98,7 @@ class Report:
     pools: tuple[Pool, ...]
     rooms: tuple[Room, ...]
     databases: tuple[Budget, ...]
+    canaries: tuple[CanaryLeg, ...]
     notes: tuple[Note, ...]
 
 
@@ -83,11 +108,13 @@ def report(fleet: Fleet, found: Model) -> Report:
     pools = tuple(_pool(fleet, found, state, key, names) for key, names in _pools(fleet).items())
     rooms = {budget.owner: budget for budget in cluster_budgets(fleet.clusters, fleet.shopsets)}
     databases = tuple(database_budgets(fleet.configurations, fleet.shopsets))
+    legs = tuple(_canary_legs(fleet, found, state))
     return Report(
         pools=pools,
         rooms=tuple(_room(fleet, name, rooms.get(each.reference)) for name, each in fleet.clusters.items()),
         databases=databases,
-        notes=(*unstated(fleet, serving(fleet)), *_of_budgets((*databases, *rooms.values()))),
+        canaries=legs,
+        notes=(*unstated(fleet, serving(fleet)), *_of_budgets((*databases, *rooms.values())), *_of_canaries(legs)),
     )
 
 
@@ -147,6 +174,49 @@ def _pool(fleet: Fleet, found: Model, state: Loads, key: tuple[str, str, bool], 
     shops = int(problem.weight[here].sum())
     takes, limited_by = _takes(fleet, found, here, amounts)
     return Pool(*key, names, shops, amounts, takes, limited_by)
+
+
+def _canary_legs(fleet: Fleet, found: Model, state: Loads) -> Iterator[CanaryLeg]:
+    """Yield the canary shares of each tier and configuration; tiers by their level."""
+    problem, requests = found.problem, RESOURCES.index("requests")
+    classes: dict[tuple[str, str], list[ShopClass]] = {}
+    for shop_class in fleet.shop_classes.values():
+        canary = shop_class.spec.traffic.canary
+        if canary is not None:
+            classes.setdefault((canary.tier, shop_class.spec.configuration), []).append(shop_class)
+    for tier, configuration in sorted(classes, key=lambda key: (fleet.tier(key[0]).spec.level, key[1])):
+        given = classes[tier, configuration]
+        columns = [found.numbers[each.name] for each in canaries(fleet, given[0])]
+        usable = [column for column in columns if not problem.leaves[column]]
+        served = (problem.legs >= 0).any(1)
+        share = 0.0
+        for each in given:
+            here = served & (problem.kind // 2 == found.classes.index(each.name))
+            percent = each.spec.traffic.canary.percent if each.spec.traffic.canary else 0
+            share += float(problem.demand[here, requests].sum()) * percent / 100
+        known = [column for column in usable if stated(found)[column, requests]]
+        yield CanaryLeg(
+            tier,
+            configuration,
+            tuple(each.name for each in given),
+            tuple(found.shopsets[column] for column in usable),
+            share,
+            float(state.normal[usable, requests].sum()),
+            float(problem.capacity[known, requests].sum()) if known else None,
+        )
+
+
+def _of_canaries(legs: Iterable[CanaryLeg]) -> Iterator[Note]:
+    for leg in legs:
+        whose = f"the canary share of {enumerated(leg.classes)}, {leg.requests:,.0f} requests/s,"
+        if not leg.shopsets:
+            yield Note(f"Tier/{leg.tier}", f"{whose} is taken by no ShopSet now: their replicas have it too")
+        elif leg.left is not None and leg.left < 0:
+            message = (
+                f"{whose} is more by {-leg.left:,.0f} than {enumerated(leg.shopsets)} can take beside their own shops: "
+                "lower the percentage, or raise spec.capacity of those that bear more"
+            )
+            yield Note(f"Tier/{leg.tier}", message)
 
 
 def _amounts(found: Model, state: Loads, columns: np.ndarray) -> tuple[Amount, ...]:
