@@ -1,8 +1,13 @@
 """shopctl edge as a person meets it: a real folder, real git, and agents that say what a test says."""
 
 import json
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +20,22 @@ from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeSettings, Edg
 from shopset.core.placement.formats import dump_placement
 from shopset.core.placement.placements import Group, PlacedShop, Placement
 from shopset.edge.routes import slot_of
+from shopset.edge_agent.runtime import Process
+from shopset.edge_agent.statuses import Mode, Status
+from support.haproxies import check, haproxy
+from support.servers import Request, respond, serving
 from support.worlds import ENVIRONMENT, git
+
+__all__ = ["haproxy"]
+PROCESS = Process(pid=7, version="2.6.12", uptime=60)
 
 FACTS = EdgeFacts(
     settings=EdgeSettings(clients=RateLimit(20.0, 200)),
     shopsets={
-        name: EdgeShopSet(name, f"http://{name}.example.com:8080", "prod", name[0], concurrency=1000)
+        name: EdgeShopSet(name, "http://127.0.0.1:8080", "prod", name[0], concurrency=1000)
         for name in ("a-1", "b-1", "c-1")
     }
-    | {"d-1": EdgeShopSet("d-1", "http://d-1.example.com:8080", "beta", "d")},
+    | {"d-1": EdgeShopSet("d-1", "http://127.0.0.1:8080", "beta", "d")},
     classes={
         "standard": EdgeClass("standard", limit=RateLimit(50.0, 100), replicas=2),
         "spread": EdgeClass(
@@ -234,3 +246,158 @@ class TestWhere:
         assert "no shop is placed yet" in shopctl("edge", "where", "hoge.example.com", code=exits.REFUSED).err
         shopctl.push(Placement.of(GROUPS, SHOPS))
         assert "give ShopSets an endpoint" in shopctl("edge", "where", "hoge.example.com", code=exits.REFUSED).err
+
+
+class Agents:
+    """Agents whose statuses a test sets; what they tell has the form that real ones tell."""
+
+    def __init__(self, stack: ExitStack, *names: str) -> None:
+        self.told: dict[str, Any] = {name: Status().told() for name in names}
+        self.urls = {name: stack.enter_context(serving(partial(self._answer, name))) for name in names}
+
+    def set(self, name: str, commit: str, mode: Mode = Mode.FRESH, reason: str = "", **more: Any) -> None:
+        status = Status(
+            mode,
+            reason,
+            commit,
+            since=datetime.now(UTC) - timedelta(days=3, minutes=1),
+            hosts=5,
+            overlay=1,
+            haproxy=PROCESS,
+        )
+        self.told[name] = status.told() | more
+
+    def words(self, *names: str) -> list[str]:
+        return [word for name in names for word in ("--agent", self.urls[name])]
+
+    def address(self, name: str) -> str:
+        return self.urls[name].removeprefix("http://")
+
+    def _answer(self, name: str, request: Request) -> None:
+        found = request.path == "/status" and self.told[name]
+        respond(request, 200 if found else 404, json.dumps(found).encode())
+
+
+@pytest.fixture
+def agents() -> Iterator[Agents]:
+    with ExitStack() as stack:
+        yield Agents(stack, "one", "two", "mute")
+
+
+def rows_of(said: Said) -> dict[str, list[str]]:
+    """Edge -> its cells."""
+    return {cells[0]: cells for line in said.out.splitlines()[1:] if len(cells := re.split(r"  +", line.strip())) > 3}
+
+
+class TestStatus:
+    def test_each_edge_is_a_row(self, placed: Place, agents: Agents) -> None:
+        old = git("rev-parse", "placement", folder=placed.system)
+        head = placed.push(FIRST.without_shops(["wide"]))
+        agents.set("one", head)
+        agents.set(
+            "two", old, Mode.STALE, "git does not answer", shopsets={"a-1": {"state": "down"}, "b-1": {"state": "up"}}
+        )
+        agents.told["mute"] = None
+        gone = "http://127.0.0.1:1"
+        said = placed("edge", "status", *agents.words("one", "two", "mute"), "--agent", gone, code=exits.FAILURE)
+        rows = rows_of(said)
+        assert list(rows) == [*(agents.address(name) for name in ("one", "two", "mute")), "127.0.0.1:1"]
+        assert rows[agents.address("one")][1:4] == ["Fresh", f"{head[:7]} (in sync)", "3d"]
+        assert rows[agents.address("two")][1:3] == ["Stale", f"{old[:7]} (1 commit behind)"]
+        assert rows[agents.address("two")][-1] == "a-1"
+        assert [rows[name][1] for name in (agents.address("mute"), "127.0.0.1:1")] == ["Unreachable", "Unreachable"]
+        assert f"! {agents.address('two')}: git does not answer" in said.out
+        assert "! 127.0.0.1:1: the agent does not answer" in said.out
+
+    def test_in_order_is_a_success_in_every_form(self, placed: Place, agents: Agents) -> None:
+        agents.set("one", git("rev-parse", "placement", folder=placed.system))
+        words = ("edge", "status", *agents.words("one"))
+        found = placed.data(*words)
+        assert [(each["state"], each["commitsBehind"], each["isWell"]) for each in found["edges"]] == [
+            ("Fresh", 0, True)
+        ]
+        assert placed(*words, "-o", "name").out == f"edge/{agents.address('one')}\n"
+        assert agents.urls["one"] in placed(*words, "-o", "wide").out
+
+    def test_an_edge_without_haproxy_is_not_in_order(self, placed: Place, agents: Agents) -> None:
+        agents.set("one", git("rev-parse", "placement", folder=placed.system), haproxy=Status().told()["haproxy"])
+        said = placed("edge", "status", *agents.words("one"), code=exits.FAILURE)
+        assert "HAProxy does not answer" in said.out
+
+    def test_the_platform_names_agents(self, placed: Place, agents: Agents) -> None:
+        assert "no agents are known" in placed("edge", "status", code=exits.REFUSED).err
+        assert "is no URL of an agent" in placed("edge", "status", "--agent", "edge-1", code=exits.REFUSED).err
+        platform = placed.folder / "fleet" / "platform.yaml"
+        platform.write_text(f"{platform.read_text()}  edge:\n    agents: [{agents.urls['one']}]\n")
+        agents.set("one", "0" * 40, Mode.WAITING)
+        assert "0000000 (not on the branch)" in placed("edge", "status", code=exits.FAILURE).out
+
+
+class TestDiff:
+    def test_it_says_what_an_edge_lacks(self, placed: Place, agents: Agents) -> None:
+        old = git("rev-parse", "placement", folder=placed.system)
+        facts = replace(FACTS, shopsets={**FACTS.shopsets, "e-1": EdgeShopSet("e-1", "http://e-1.example.com")})
+        head = placed.push(
+            FIRST.without_shops(["wide"])
+            .with_shops([PlacedShop("neu", "standard#0", ("neu.example.com",))])
+            .with_groups([replace(GROUPS[0], replicas=("c-1", "b-1"))])
+            .with_edge(facts)
+        )
+        agents.set("one", head)
+        agents.set("two", old)
+        said = placed("edge", "diff", *agents.words("one", "two", "mute"), code=exits.SOMETHING_TO_DO)
+        assert said.out.splitlines() == [
+            f"{agents.address('one')}: nothing differs ({head[:7]} (in sync))",
+            f"{agents.address('two')}: {old[:7]} (1 commit behind)",
+            "  + host neu.example.com",
+            "  - host wide.example.com",
+            "  ~ 2 shops of 1 group: a-1, b-1 -> c-1, b-1",
+            "  ~ ShopSet e-1: added",
+            f"{agents.address('mute')}: unknown: it routes by no placement yet",
+        ]
+        found = placed.data("edge", "diff", *agents.words("two"), code=exits.SOMETHING_TO_DO)
+        assert found["edges"][0]["difference"]["hostsAdded"] == ["neu.example.com"]
+        assert placed("edge", "diff", *agents.words("one")).code == exits.OK
+        names = placed("edge", "diff", *agents.words("one", "two"), "-o", "name", code=exits.SOMETHING_TO_DO).out
+        assert names == f"edge/{agents.address('two')}\n"
+
+    def test_nobody_to_ask_is_no_difference(self, placed: Place) -> None:
+        said = placed("edge", "diff", "--agent", "http://127.0.0.1:1", code=exits.UNREACHABLE)
+        assert "127.0.0.1:1: unknown: the agent does not answer" in said.out
+
+
+class TestStates:
+    def test_where_takes_the_states_that_agents_see(self, placed: Place, agents: Agents) -> None:
+        head = git("rev-parse", "placement", folder=placed.system)
+        agents.set("one", head, shopsets={"a-1": {"state": "down"}, "b-1": {"state": "up"}})
+        agents.set("two", head, shopsets={"a-1": {"state": "up"}, "b-1": {"state": "up"}})
+        words = ("edge", "where", "hoge.example.com")
+        said = placed(*words, *agents.words("one", "two"))
+        assert f"1. a-1  down  ({agents.address('two')}: up)" in said.out
+        assert "b-1 answers (a-1 is down)" in said.out
+        agents.set("one", head, shopsets={"a-1": {"state": "down"}, "b-1": {"state": "down"}})
+        none_up = placed(*words, *agents.words("one"), code=exits.FAILURE)
+        assert "503 with Retry-After: no ShopSet of its list is up" in none_up.out
+        agents.set("one", head, shopsets={"a-1": {"state": "ejected"}, "b-1": {"state": "down"}})
+        assert "all that are up are ejected" in placed(*words, *agents.words("one")).out
+        away = placed(*words, "--agent", "http://127.0.0.1:1")
+        assert "a-1 answers" in away.out
+        assert "the agent does not answer" in away.out
+
+
+class TestConfig:
+    def test_haproxy_accepts_it_with_its_maps(self, placed: Place, haproxy: str, tmp_path: Path) -> None:
+        state = tmp_path / "state"
+        for folder in ("maps", "run"):
+            (state / folder).mkdir(parents=True)
+        said = placed("edge", "config", "--state", str(state), "--maps", str(state / "maps"), "--http", "127.0.0.1:1")
+        (state / "haproxy.cfg").write_text(said.out)
+        check(haproxy, state / "haproxy.cfg")
+        lines = (state / "maps" / "hosts.map").read_text().splitlines()
+        assert len(lines) == 6
+        assert dict(line.split() for line in lines)["big.example.com"].startswith("big:")
+        assert (state / "maps" / "moved.map").read_text() == ""
+
+    def test_a_folder_that_haproxy_cannot_name_is_refused(self, placed: Place) -> None:
+        said = placed("edge", "config", "--state", "a b", code=exits.REFUSED)
+        assert "is no absolute path" in said.err

@@ -39,6 +39,11 @@ class Agent:
         found = self.told.get(key)
         return found if isinstance(found, int) else None
 
+    def texts(self, key: str) -> list[str]:
+        """Return the texts of a list that it told."""
+        found = self.told.get(key)
+        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
     def part(self, key: str) -> Mapping[str, Any]:
         """Return an object that it told; empty where it did not."""
         found = self.told.get(key)

@@ -54,7 +54,9 @@ class _Edge:
     def why(self) -> str:
         """What is wrong."""
         haproxy = "" if self.agent.trouble or self.agent.part("haproxy").get("up") else "HAProxy does not answer"
-        return "; ".join(each for each in (self.agent.trouble, self.agent.text("reason"), haproxy) if each)
+        return "; ".join(
+            filter(None, (self.agent.trouble, self.agent.text("reason"), haproxy, *self.agent.texts("troubles")))
+        )
 
 
 def status(settings: Settings, agents: Sequence[str], output: Output) -> int:
@@ -189,7 +191,8 @@ def _data(edge: _Edge) -> dict[str, Any]:
 def _told(edge: _Edge, difference: Comparison | None) -> Iterator[str]:
     name = edge.agent.name
     if difference is None:
-        yield f"{name}: unknown: {edge.why or f'its commit {edge.version}'}"
+        unplaced = "" if edge.agent.text("commit") else "it routes by no placement yet"
+        yield f"{name}: unknown: {edge.agent.trouble or unplaced or edge.version}"
     elif difference.is_empty:
         yield f"{name}: nothing differs ({edge.version})"
     else:

@@ -55,13 +55,13 @@ def where(
 )
 def status(context: typer.Context, agent: AgentOption = None, output: OutputOption = "table") -> None:
     """Show each edge: the version that it applied against git, and what is wrong. Exit code 1: one is not in order."""
-    run(settings_of(context), "edge", "status", agents=agent or [], output=form(output))
+    run(settings_of(context), "edge_following", "status", agents=agent or [], output=form(output))
 
 
 @edge_app.command(epilog=example("shopctl edge diff", "shopctl edge diff --agent http://edge-1.example.com:8405"))
 def diff(context: typer.Context, agent: AgentOption = None, output: OutputOption = "table") -> None:
     """Show what edges have not applied yet of what git says. Exit code 2: there is something."""
-    run(settings_of(context), "edge", "diff", agents=agent or [], output=form(output))
+    run(settings_of(context), "edge_following", "diff", agents=agent or [], output=form(output))
 
 
 @edge_app.command(
