@@ -204,7 +204,7 @@ def _misdirected(place: Place) -> Iterator[str]:
     yield f"    http-request set-var(txn.sni_any) var(txn.sni),regsub(^[^.]+,*) if {other} !{{ var(txn.sni_r) -m found }}"
     missing = "{ var(txn.sni_any) -m found } !{ var(txn.sni_r) -m found }"
     yield from _look_up(place, "txn.sni_any", "txn.sni_r", missing)
-    theirs = f"{{ var(txn.sni_r) -m sub :{ROUTE_PREFIX} }} {{ var(txn.sni_r),field(1,:),strcmp(txn.shop) ne 0 }}"
+    theirs = f"{{ var(txn.sni_r) -m sub :{ROUTE_PREFIX} }} !{{ var(txn.sni_r),field(1,:),strcmp(txn.shop) eq 0 }}"
     yield f"    http-request return status 421 {_pages.MISDIRECTED} if {theirs}"
 
 
