@@ -17,6 +17,17 @@ COPY src src
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /out . \
     && /opt/shopset/bin/pip install --no-cache-dir --no-deps /out/*.whl
 
+# The edge: `docker build --target edge --tag registry.example.com/shopset-edge:0.1.0 .`, both for HAProxy and for its agent.
+FROM python:3.11-slim-bookworm AS edge
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates git haproxy openssh-client \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=wheels /opt/shopset /opt/shopset
+ENV PATH=/opt/shopset/bin:/usr/sbin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 65532:65532
+ENTRYPOINT ["shopset-edge"]
+CMD ["run"]
+
 FROM python:3.11-slim-bookworm
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates git openssh-client \

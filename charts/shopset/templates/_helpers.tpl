@@ -18,3 +18,14 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   name: shopset-controller
   namespace: {{ .Release.Namespace }}
 {{- end }}
+
+{{- define "shopset.edgeSelector" -}}
+app.kubernetes.io/name: shopset-edge
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "shopset.edgeLabels" -}}
+{{ include "shopset.edgeSelector" . }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}

@@ -1,0 +1,187 @@
+"""What an installation of the edge brings: the chart and deploy/edge give the same, and it may do nothing at the API server."""
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from testbed.programs import program
+
+from .conftest import ROOT, ApiServer
+
+CHART = ROOT / "charts" / "shopset"
+EDGE = ROOT / "deploy" / "edge"
+UNITS = EDGE / "systemd"
+HELM_LABELS = ("app.kubernetes.io/managed-by", "helm.sh/chart")
+ACCOUNT = "system:serviceaccount:shopset:shopset-edge"
+
+
+def template(*arguments: str) -> list[dict[str, Any]]:
+    command = [program("helm"), "template", "shopset", str(CHART), "--namespace=shopset", "--kube-version=1.36.3"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [found for found in yaml.safe_load_all(done.stdout) if found]
+
+
+def kustomized() -> list[dict[str, Any]]:
+    done = subprocess.run([program("kubectl"), "kustomize", str(EDGE)], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def named(objects: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return objects by kind and name, without what only Helm says of them."""
+    found = {}
+    for each in objects:
+        metadata = dict(each["metadata"])
+        if "labels" in metadata:
+            metadata["labels"] = {key: value for key, value in metadata["labels"].items() if key not in HELM_LABELS}
+        found[each["kind"], metadata["name"]] = {**each, "metadata": metadata}
+    return found
+
+
+def pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    spec = named(objects)["StatefulSet", "shopset-edge"]["spec"]["template"]["spec"]
+    assert isinstance(spec, dict)
+    return spec
+
+
+@pytest.fixture(scope="session")
+def installed(api_server: ApiServer) -> ApiServer:
+    api_server.done("apply", "--server-side", "--force-conflicts", "-k", "deploy/edge")
+    return api_server
+
+
+def test_the_chart_and_deploy_give_the_same_objects() -> None:
+    without = named(template()).keys()
+    with_edge = named(template("--set=edge.enabled=true"))
+    plain = named([each for each in kustomized() if each["kind"] != "Namespace"])
+    assert {key: value for key, value in with_edge.items() if key not in without} == plain
+    assert not any("edge" in name for _, name in without)
+
+
+def test_the_chart_has_no_lint() -> None:
+    command = [program("helm"), "lint", "--strict", str(CHART), "--set=edge.enabled=true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_api_server_takes_what_is_there(installed: ApiServer) -> None:
+    found = installed.done("get", "-n", "shopset", "-o", "name", "statefulset,service,pdb,networkpolicy,configmap")
+    for name in (
+        "statefulset.apps/shopset-edge",
+        "service/shopset-edge-agents",
+        "networkpolicy.networking.k8s.io/shopset-edge",
+    ):
+        assert name in found.splitlines()
+    for more in ("--set=edge.service.type=ClusterIP,networkPolicy.install=false", "--set=edge.storage.class=fast"):
+        objects = yaml.safe_dump_all(template("--set=edge.enabled=true", more, "--show-only=templates/edge.yaml"))
+        installed.done(
+            "create",
+            "--dry-run=server",
+            "--validate=strict",
+            "-n",
+            "default",
+            "-f",
+            "-",
+            stdin=objects.replace("namespace: shopset", "namespace: default"),
+        )
+
+
+def test_the_pod_satisfies_the_restricted_profile(installed: ApiServer) -> None:
+    spec = pod(kustomized())
+    volumes = [*spec["volumes"], {"name": "state", "emptyDir": {}}]
+    found = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {**spec, "volumes": volumes}}
+    assert installed.refusal("/api/v1/namespaces/shopset/pods", found) == ""
+    loose = [each | {"securityContext": {}} for each in spec["containers"]]
+    spec = {**spec, "volumes": volumes, "containers": loose}
+    refused = installed.refusal("/api/v1/namespaces/shopset/pods", {**found, "spec": spec})
+    assert "violates PodSecurity" in refused
+
+
+def test_it_may_do_nothing_at_the_api_server(installed: ApiServer) -> None:
+    assert pod(kustomized())["automountServiceAccountToken"] is False
+    assert not {kind for kind, _ in named(kustomized())} & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    for verb, what in (("get", "secrets"), ("list", "shops.shopset.dev"), ("list", "pods"), ("create", "events")):
+        asked = installed.kubectl("auth", "can-i", verb, what, "-n", "shopset", f"--as={ACCOUNT}")
+        assert asked.stdout.strip() == "no", (verb, what)
+
+
+def test_only_the_agent_has_the_secrets_and_nothing_else_can_be_written() -> None:
+    containers = {each["name"]: each for each in pod(kustomized())["containers"]}
+    assert containers.keys() == {"haproxy", "agent"}
+    assert [each["name"] for each in containers["haproxy"]["volumeMounts"]] == ["state"]
+    writable = {each["name"] for each in containers["agent"]["volumeMounts"] if not each.get("readOnly")}
+    assert writable == {"state", "tmp"}
+    for each in containers.values():
+        assert each["securityContext"]["readOnlyRootFilesystem"] is True
+        assert each["resources"]["limits"]["memory"]
+
+
+def test_shoppers_do_not_depend_on_the_agent() -> None:
+    """A Pod is ready when HAProxy is: an agent that is away must not take an edge off the air."""
+    containers = {each["name"]: each for each in pod(kustomized())["containers"]}
+    assert "readinessProbe" in containers["haproxy"]
+    assert "readinessProbe" not in containers["agent"]
+
+
+def test_ports_fit_together() -> None:
+    objects = named(kustomized())
+    containers = pod(kustomized())["containers"]
+    ports = {port["name"] for each in containers for port in each["ports"]}
+    for kind, name in objects:
+        if kind == "Service":
+            assert {port["targetPort"] for port in objects[kind, name]["spec"]["ports"]} <= ports
+    rules = objects["NetworkPolicy", "shopset-edge"]["spec"]["ingress"]
+    assert {port["port"] for rule in rules for port in rule["ports"]} == ports
+    (outside,) = (rule for rule in rules if "from" not in rule)
+    assert {port["port"] for port in outside["ports"]} == {"http", "https"}
+
+
+def test_certificates_are_secrets_of_the_users() -> None:
+    spec = pod(template("--set=edge.enabled=true", "--set=edge.certificates={hoge-tls,foo-tls}"))
+    (volume,) = (each for each in spec["volumes"] if each["name"] == "certificates")
+    names = [each["secret"]["name"] for each in volume["projected"]["sources"]]
+    assert names == ["hoge-tls", "foo-tls"]
+    assert volume["projected"]["sources"][0]["secret"]["items"][0]["path"] == "hoge-tls/tls.crt"
+
+
+def unit(name: str) -> configparser.RawConfigParser:
+    found = configparser.RawConfigParser(strict=False)
+    found.optionxform = str  # type: ignore[method-assign,assignment]  # systemd's names have upper case
+    found.read(UNITS / name)
+    return found
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="a machine without systemd")
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    """With programs that are there: systemd looks for them."""
+    for file in sorted(UNITS.glob("shopset-*.service")) + sorted(UNITS.glob("*.path")):
+        text = file.read_text()
+        for path in ("/opt/shopset/bin/shopset-edge", "/usr/sbin/haproxy"):
+            text = text.replace(path, program("true"))
+        (tmp_path / file.name).write_text(text)
+    names = [str(tmp_path / each.name) for each in UNITS.iterdir() if each.suffix in {".service", ".path"}]
+    command = [program("systemd-analyze"), "verify", "--man=no", *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "shopset" in line]
+    assert said == []
+
+
+def test_both_units_are_one_user_with_one_folder() -> None:
+    agent, haproxy = unit("shopset-edge.service"), unit("shopset-haproxy.service")
+    for key in ("User", "Group", "StateDirectory", "StateDirectoryMode"):
+        assert agent["Service"][key] == haproxy["Service"][key]
+    assert agent["Service"]["CapabilityBoundingSet"] == ""
+    assert "Requires" not in haproxy["Unit"]
+    assert "BindsTo" not in haproxy["Unit"]
+
+
+def test_what_the_image_of_the_edge_has() -> None:
+    lines = (ROOT / "Dockerfile").read_text()
+    stage = lines.split(" AS edge\n")[1].split("\nFROM ")[0]
+    assert " haproxy " in stage
+    assert "USER 65532:65532" in stage
