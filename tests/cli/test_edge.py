@@ -319,6 +319,15 @@ class TestStatus:
         assert placed(*words, "-o", "name").out == f"edge/{agents.address('one')}\n"
         assert agents.urls["one"] in placed(*words, "-o", "wide").out
 
+    def test_certificates_are_told(self, placed: Place, agents: Agents) -> None:
+        remark = {"name": "hoge", "reason": "Expired", "message": "it expired on 2026-01-01"}
+        expiry = (datetime.now(UTC) + timedelta(days=12, hours=1)).isoformat()
+        told = {"served": 1234, "refused": 1, "expiry": expiry, "remarks": [remark]}
+        agents.set("one", git("rev-parse", "placement", folder=placed.system), certificates=told)
+        said = placed("edge", "status", *agents.words("one"), "-o", "wide")
+        assert rows_of(said)[agents.address("one")][-4:-2] == ["1,234", "in 12d"]
+        assert f"! {agents.address('one')}: certificate hoge: it expired on 2026-01-01" in said.out
+
     def test_an_edge_without_haproxy_is_not_in_order(self, placed: Place, agents: Agents) -> None:
         agents.set("one", git("rev-parse", "placement", folder=placed.system), haproxy=Status().told()["haproxy"])
         said = placed("edge", "status", *agents.words("one"), code=exits.FAILURE)

@@ -51,11 +51,16 @@ class Agent:
 
     def moment(self, key: str) -> datetime | None:
         """Return a time that it told."""
-        try:
-            found = datetime.fromisoformat(self.text(key))
-        except ValueError:
-            return None
-        return found if found.tzinfo else None
+        return moment_of(self.told.get(key))
+
+
+def moment_of(told: object) -> datetime | None:
+    """Return the time that a text is; None for anything else."""
+    try:
+        found = datetime.fromisoformat(told) if isinstance(told, str) else None
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo else None
 
 
 def ask_agents(urls: Sequence[str], timeout: float) -> list[Agent]:

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shopset.cli import exits
-from shopset.cli.edge_agents import Agent, ask_agents
+from shopset.cli.edge_agents import Agent, ask_agents, moment_of
 from shopset.cli.edge_placements import Look, agents_of, look, read
-from shopset.cli.printing import Output, Printer, ago, rfc3339
+from shopset.cli.printing import Output, Printer, ago, rfc3339, span
 from shopset.cli.settings import Settings
 from shopset.cli.wiring import utc_now
 from shopset.core.release.observed import Repository
@@ -75,6 +76,8 @@ def status(settings: Settings, agents: Sequence[str], output: Output) -> int:
         for each in edges:
             if each.why:
                 printer.line(f"{printer.styled('!', 'red')} {each.agent.name}: {each.why}")
+            for remark in _some(f"{each.agent.name}:", _remarks(each.agent)):
+                printer.line(f"{printer.styled('!', 'yellow')} {remark}")
     return exits.OK if all(each.is_well for each in edges) else exits.FAILURE
 
 
@@ -132,7 +135,7 @@ def _table(edges: Sequence[_Edge], *, wide: bool) -> tuple[Sequence[str], list[S
     heads = ["EDGE", "STATE", "VERSION", "AGE", "HOSTS", "OVERLAY", "HAPROXY", "DOWN"]
     rows = [_row(each) for each in edges]
     if wide:
-        heads += ["EJECTED", "CERTIFICATES", "EXPIRING", "FOLDED", "URL"]
+        heads += ["EJECTED", "CERTIFICATES", "FIRST EXPIRES", "FOLDED", "URL"]
         rows = [(*row, *_wide(each)) for row, each in zip(rows, edges, strict=True)]
     return heads, rows
 
@@ -157,7 +160,7 @@ def _wide(edge: _Edge) -> Sequence[str]:
     return (
         ", ".join(_in_state(agent, "ejected")) or "-",
         _number(certificates.get("served")),
-        _number(certificates.get("expiring")),
+        _until(moment_of(certificates.get("expiry"))),
         ago(agent.moment("folded"), utc_now()),
         agent.url,
     )
@@ -170,6 +173,20 @@ def _in_state(agent: Agent, state: str) -> list[str]:
 def states(agent: Agent) -> Mapping[str, str]:
     """Return ShopSet -> `up`, `down` or `ejected`, as an agent told."""
     return {name: str(seen.get("state")) for name, seen in agent.part("shopsets").items() if isinstance(seen, dict)}
+
+
+def _until(moment: datetime | None) -> str:
+    if moment is None:
+        return "-"
+    left = moment - utc_now()
+    return f"in {span(left)}" if left > timedelta() else "expired"
+
+
+def _remarks(agent: Agent) -> list[str]:
+    """Return what is wrong with certificates."""
+    found = agent.part("certificates").get("remarks")
+    told = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return [f"certificate {each.get('name')}: {each.get('message')}" for each in told]
 
 
 def _number(number: object) -> str:
