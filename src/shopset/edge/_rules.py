@@ -12,11 +12,12 @@ from shopset.edge import _pages
 from shopset.edge.places import Place
 from shopset.edge.routes import LISTS, PEAK_FLOOR, RANKS, ROUTE_PREFIX, SLOTS
 
-TROUBLE: Final = 5
+TROUBLE: Final = 3
 """Failures of a shop in a ShopSet within ten seconds after which others come before it."""
 _PROBES: Final = 50
 """One of so many safe requests goes to a ShopSet although others come before it, to see whether it is well again."""
 _CLIENT_WINDOW: Final = 10
+_LOTS: Final = 1_000_000
 
 SAFE: Final = "{ method GET HEAD OPTIONS }"
 _FOUND: Final = "{ var(txn.r) -m found }"
@@ -211,10 +212,14 @@ def _misdirected(place: Place) -> Iterator[str]:
 def _limits() -> Iterator[str]:
     """Yield the limits of a shop: of what is beyond them, as much is let through as they allow."""
     yield "    http-request sc-inc-gpc1(0)"
+    # One lot for both: with two, a shop far beyond both limits would get a part of a part.
+    yield f"    http-request set-var(txn.lot) rand({_LOTS})"
     for rate, bound in (("sc_http_req_rate(0)", 3), ("sc_gpc1_rate(0)", 4)):
         yield f"    http-request set-var(txn.rate) {rate}"
         yield f"    http-request set-var(txn.most) var(txn.r),field({bound},:)"
-        beyond = "{ var(txn.rate),sub(txn.most) gt 0 } { rand,mod(txn.rate),sub(txn.most) ge 0 }"
+        beyond = (
+            f"{{ var(txn.rate),sub(txn.most) gt 0 }} {{ var(txn.lot),mul(txn.rate),div({_LOTS}),sub(txn.most) ge 0 }}"
+        )
         yield f"    http-request set-var(txn.refused) bool(true) if {beyond}"
     yield "    http-request sc-inc-gpc0(0) if { var(txn.refused) -m found }"
     yield f"    http-request return status 429 {_pages.TOO_MANY} if {{ var(txn.refused) -m found }}"
