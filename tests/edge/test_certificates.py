@@ -170,6 +170,7 @@ def test_certificates_of_several_shops_and_of_nobodys_hosts_are_told_of() -> Non
         "wild": made("*.example.org"),
         "nobody": made("gone.example.com", "never.example.com"),
         "moved": made("moved.example.com"),
+        "below": made("x.shops.example", "own.shops.example"),
     }
     names = {name for each in certificates.values() for name in each.names}
     maps = [
@@ -186,10 +187,13 @@ def test_certificates_of_several_shops_and_of_nobodys_hosts_are_told_of() -> Non
             ("gone.example.com", ""),
             ("moved.example.com", "s5"),
             ("moved.example.com", "s6"),
+            ("*.shops.example", "s7"),
+            ("own.shops.example", "s7"),
         )
     ]
     shops = owners(names, maps)
     assert shops["*.a.example"] == {"s1"}
+    assert shops["x.shops.example"] == {"s7"}
     assert shops["moved.example.com"] == {"s6"}
     remarks = {(each.name, each.reason): each.message for each in remarks_of_owners(certificates, shops)}
     assert remarks.keys() == {("both", "SeveralShops"), ("wild", "SeveralShops"), ("nobody", "NotRouted")}

@@ -222,18 +222,26 @@ def owners(names: Set[str], entries: Iterable[str]) -> dict[str, set[str]]:
 
     A name that is good for no host is left out.
     """
+    any_of = {_any(name) for name in names}
     shops: dict[str, str] = {}
     for entry in entries:
         host, _, value = entry.partition(" ")
-        if host in names or ("*." + host.partition(".")[2] in names and not host.startswith("*.")):
+        if host in names or host in any_of or _any(host) in names:
             shops[host] = value.partition(":")[0].strip()
     found: dict[str, set[str]] = {}
+    # A host that was taken away has no shop.
     for host, shop in shops.items():
-        for name in {host, "*." + host.partition(".")[2]} & names:
-            # A host that was taken away has no shop.
-            if shop:
-                found.setdefault(name, set()).add(shop)
+        for name in {host, _any(host)} & names if shop else ():
+            found.setdefault(name, set()).add(shop)
+    for name in names - found.keys():
+        if shop := shops.get(_any(name)):
+            found[name] = {shop}
     return found
+
+
+def _any(host: str) -> str:
+    """Return the host that stands for all with the same parent."""
+    return "*." + host.partition(".")[2]
 
 
 def remarks_of_owners(certificates: Mapping[str, Certificate], shops: Mapping[str, Set[str]]) -> Iterator[Remark]:
