@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -10,7 +11,7 @@ import yaml
 from shopset.api.failure_domains import FailureDomainSpec
 from shopset.api.platforms import Placement
 from shopset.api.shops import ShopClassSpec
-from shopset.core.placement import _conditions
+from shopset.core.placement import _conditions, facts
 
 PAGE = (Path(__file__).parents[3] / "docs" / "placement.md").read_text()
 
@@ -32,8 +33,8 @@ def test_every_condition_is_explained() -> None:
 
 def _reasons() -> Iterator[str]:
     """Yield the reasons of all conditions of the planner: constants with which one is made, or that a condition chooses from."""
-    tree = ast.parse(Path(_conditions.__file__).read_text())
-    for node in ast.walk(tree):
+    trees = [ast.parse(Path(each).read_text()) for each in (_conditions.__file__, facts.__file__)]
+    for node in chain.from_iterable(map(ast.walk, trees)):
         if (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)
