@@ -160,8 +160,13 @@ class TestWhere:
         assert head == "hoge.example.com"
         steps = {line.split("  ")[1]: line.split("  ", 2)[2].strip() for line in lines if line[:3] != "   "}
         assert steps["shop"] == "hoge (class standard, group standard#0)"
-        assert "more than 150 requests of the shop within a second, or 600 within 10: 429" in said.out
-        assert "more than 20 requests/s and a burst of 200 of one client address: 429" in said.out
+        assert (
+            "150 requests of the shop within a second or 600 within 10 (50 requests/s and a burst of 100); beyond: 429"
+            in said.out
+        )
+        assert (
+            "400 requests of one client address within 10 s (20 requests/s and a burst of 200); beyond: 429" in said.out
+        )
         assert (
             "a-1 answers 1,000 requests at once; with 1,000 (/cart/1 begins with the lane /cart)" in steps["when full"]
         )
@@ -171,7 +176,7 @@ class TestWhere:
         assert "by the placement of commit" in commit
 
     def test_a_post_is_not_sent_twice(self, placed: Place) -> None:
-        assert "not sent again" in placed("edge", "where", "hoge.example.com", "--method", "post").out
+        assert "POST is not sent twice" in placed("edge", "where", "hoge.example.com", "--method", "post").out
 
     @pytest.mark.parametrize(
         ("host", "by"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from shopset.core.placement.edges import EdgeFacts, RateLimit
 from shopset.core.placement.placements import Group
+from shopset.edge._rules import client_limit
 from shopset.edge.configuration import FULL, SPILLED
 from shopset.edge.deciding import SAFE, Decision, Request, Share, State
 from shopset.edge.routes import SLOTS, WINDOW, HostValue
@@ -39,7 +40,7 @@ def explain(found: Found, decision: Decision, facts: EdgeFacts, asked: Request) 
     yield Step("shop", f"{value.shop} (class {group.shop_class}, group {group.name}){by}")
     yield Step("route", _route(found))
     if facts.settings.redirect == "Https":
-        yield Step("redirect", "without TLS the answer is a redirect to https")
+        yield Step("redirect", "without TLS the answer is a redirect (308) to https, where the edge has certificates")
     yield Step("tls", "a connection whose server name is a host of another shop is answered with 421")
     if value.route.maintenance:
         yield Step("answer", "503 and the maintenance page, with Retry-After: the shop is in maintenance")
@@ -60,13 +61,14 @@ def _route(found: Found) -> str:
 
 
 def _limits(found: Found, facts: EdgeFacts) -> Iterator[str]:
-    route, clients = found.value.route, facts.settings.clients
+    route, clients = found.value.route, client_limit(facts.settings.clients)
     if route.peak is not None:
-        total = "" if route.total is None else f", or {route.total:,} within {WINDOW}"
-        yield f"more than {route.peak:,} requests of the shop within a second{total}: 429 with Retry-After ({_rate(found.limit)})"
-    if clients.requests_per_second is not None:
-        yield f"more than {_rate(clients)} of one client address: 429 with Retry-After"
-    if route.peak is None and clients.requests_per_second is None:
+        total = "" if route.total is None else f" or {route.total:,} within {WINDOW}"
+        yield f"{route.peak:,} requests of the shop within a second{total} ({_rate(found.limit)}); beyond: 429 with Retry-After"
+    if clients is not None:
+        rate = _rate(facts.settings.clients)
+        yield f"{clients:,} requests of one client address within {WINDOW} s ({rate}); beyond: 429 with Retry-After"
+    if route.peak is None and clients is None:
         yield "none, neither of the shop nor of client addresses"
 
 
@@ -129,5 +131,5 @@ def _if_it_fails(decision: Decision, asked: Request) -> str:
         return "there is no other that is up: 503 with Retry-After, or what the ShopSet answered"
     if method in SAFE:
         return f"{method} is sent to {then}"
-    sent = f"once {method} was sent it is not sent again, and the client gets an error"
+    sent = f"{method} is not sent twice, so whatever comes of one that was sent is the answer"
     return f"where {decision.serving} can't be reached it goes to {then}; {sent}"
