@@ -234,8 +234,8 @@ def owners(names: Set[str], entries: Iterable[str]) -> dict[str, set[str]]:
         for name in {host, _any(host)} & names if shop else ():
             found.setdefault(name, set()).add(shop)
     for name in names - found.keys():
-        if shop := shops.get(_any(name)):
-            found[name] = {shop}
+        if wild := shops.get(_any(name)):
+            found[name] = {wild}
     return found
 
 
