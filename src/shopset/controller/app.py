@@ -10,8 +10,7 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from shopset import __version__
-from shopset.controller import logs
+from shopset import __version__, logs
 from shopset.controller.running import Election
 from shopset.controller.running import run as run_controller
 from shopset.controller.serving import Ports

@@ -1,0 +1,5 @@
+"""`python -m shopset.edge_agent`."""
+
+from shopset.edge_agent import main
+
+main()

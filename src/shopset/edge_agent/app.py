@@ -1,0 +1,263 @@
+"""The command shopset-edge."""
+
+import asyncio
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from shopset import __version__, logs
+from shopset.core.errors import ShopsetError
+from shopset.edge.places import Place
+from shopset.edge_agent.checking import findings
+from shopset.edge_agent.folders import StateError, StateFolder
+from shopset.edge_agent.rendering import render as render_files
+from shopset.edge_agent.running import Given, make_branch
+from shopset.edge_agent.running import run as run_agent
+from shopset.edge_agent.settings import Settings
+from shopset.engine.workplaces import credential_environment
+
+app = typer.Typer(
+    name="shopset-edge",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+class LogForm(StrEnum):
+    """How logs are written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+State = Annotated[Path, typer.Option(help="The folder that HAProxy's files are in; of this edge alone.")]
+Repository = Annotated[str, typer.Option(help="The system repository: a URL or a folder.")]
+Credentials = Annotated[
+    Path | None, typer.Option(help="Folder with the files username and password, read anew at each use.")
+]
+Program = Annotated[Path | None, typer.Option(help="HAProxy. With it the agent starts HAProxy where none runs.")]
+Http = Annotated[list[str] | None, typer.Option(help="Address for shoppers, as in *:8080; repeatable.")]
+Https = Annotated[list[str] | None, typer.Option(help="The same with TLS; needs --certificates.")]
+Metrics = Annotated[str, typer.Option(help="Address of HAProxy's exporter; without one there is none.")]
+AcceptProxy = Annotated[bool, typer.Option(help="Shoppers come through a balancer that speaks the PROXY protocol.")]
+Trusted = Annotated[
+    list[str] | None, typer.Option(help="Network of HTTP proxies whose X-Forwarded-For is believed; repeatable.")
+]
+Threads = Annotated[int, typer.Option(help="Of HAProxy; 0: one for each CPU.", min=0)]
+Connections = Annotated[int, typer.Option(help="Of shoppers, at once.", min=1)]
+Log = Annotated[str, typer.Option(help="Where access logs go, as in 127.0.0.1:514; without it there are none.")]
+User = Annotated[str, typer.Option(help="HAProxy's user, where it is started as root.")]
+Group = Annotated[str, typer.Option(help="Its group.")]
+Spares = Annotated[int, typer.Option(help="Backends for ShopSets to come, which then need no reload.", min=0)]
+Timeout = Annotated[float, typer.Option(help="Seconds of one call of git.", min=1)]
+
+
+@app.callback()
+def _options() -> None:
+    """Keep an HAProxy that leads each shop's requests to its ShopSets, as the branch placement says.
+
+    Exit codes: 0 done, or told to end; 1 it cannot go on, or something is wrong.
+    """
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    typer.echo(f"shopset-edge {__version__}")
+
+
+@app.command()
+def run(
+    state: State,
+    repository: Repository,
+    haproxy: Program = None,
+    http: Http = None,
+    https: Https = None,
+    certificates: Annotated[
+        list[Path] | None, typer.Option(help="Folder with NAME.pem or NAME/tls.crt and tls.key; repeatable.")
+    ] = None,
+    metrics: Metrics = "",
+    accept_proxy: AcceptProxy = False,
+    trusted_proxy: Trusted = None,
+    threads: Threads = 0,
+    connections: Connections = 20_000,
+    log: Log = "",
+    user: User = "",
+    group: Group = "",
+    spares: Spares = 16,
+    git_credentials: Credentials = None,
+    webhook_secret: Annotated[
+        Path | None, typer.Option(help="File with the secret of git's webhooks; without one none is taken.")
+    ] = None,
+    poll: Annotated[float, typer.Option(help="Seconds between two looks at git without news.", min=0.1)] = 30,
+    timeout: Timeout = 60,
+    listen: Annotated[
+        str, typer.Option(help="Address of /healthz, /readyz, /status, /metrics, /demand and /webhooks/git.")
+    ] = "127.0.0.1:8405",
+    top: Annotated[int, typer.Option(help="Shops whose demand is exported one by one.", min=0)] = 100,
+    log_format: Annotated[LogForm, typer.Option(help="json or text.")] = LogForm.JSON,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Follow git, and bring HAProxy where it is, until SIGTERM. HAProxy goes on then.
+
+    shopset-edge run --state /var/lib/shopset-edge --repository https://git.example.com/shopset-system
+    --haproxy /usr/sbin/haproxy --http '*:80'
+    """
+    logs.set_up(log_format.value, log_level)
+    try:
+        host, port = _address(listen)
+        folder = StateFolder.at(state)
+        place = Place(
+            str(folder.path),
+            http=tuple(http or ("*:8080",)),
+            https=tuple(https or ()),
+            metrics=metrics,
+            accept_proxy=accept_proxy,
+            trusted_proxies=tuple(trusted_proxy or ()),
+            threads=threads,
+            connections=connections,
+            log=log,
+            user=user,
+            group=group,
+            spares=spares,
+        )
+        given = Given(
+            folder,
+            place,
+            repository,
+            {**os.environ, **credential_environment(git_credentials.absolute() if git_credentials else None)},
+            Settings(poll=poll),
+            timeout,
+            str(haproxy.absolute()) if haproxy else None,
+            host,
+            port,
+            webhook_secret,
+            tuple(each.absolute() for each in certificates or ()),
+            top,
+        )
+        code = asyncio.run(run_agent(given))
+    except (ShopsetError, OSError, ValueError) as error:
+        _fail(error)
+    raise typer.Exit(code)
+
+
+@app.command()
+def render(
+    state: State,
+    repository: Repository,
+    commit: Annotated[str, typer.Option(help="Of the branch placement. [default: its head]")] = "",
+    haproxy: Program = None,
+    http: Http = None,
+    https: Https = None,
+    metrics: Metrics = "",
+    accept_proxy: AcceptProxy = False,
+    trusted_proxy: Trusted = None,
+    threads: Threads = 0,
+    connections: Connections = 20_000,
+    log: Log = "",
+    user: User = "",
+    group: Group = "",
+    spares: Spares = 16,
+    git_credentials: Credentials = None,
+    timeout: Timeout = 60,
+) -> None:
+    """Write HAProxy's files for a commit, as the agent does, while no agent runs. Nothing is judged: you said so.
+
+    shopset-edge render --state /var/lib/shopset-edge --repository /srv/git/shopset-system.git --commit 1a2b3c4
+    """
+    try:
+        folder = StateFolder.at(state)
+        place = Place(
+            str(folder.path),
+            http=tuple(http or ("*:8080",)),
+            https=tuple(https or ()),
+            metrics=metrics,
+            accept_proxy=accept_proxy,
+            trusted_proxies=tuple(trusted_proxy or ()),
+            threads=threads,
+            connections=connections,
+            log=log,
+            user=user,
+            group=group,
+            spares=spares,
+        )
+        environment = {**os.environ, **credential_environment(git_credentials.absolute() if git_credentials else None)}
+        given = Given(
+            folder, place, repository, environment, timeout=timeout, haproxy=str(haproxy) if haproxy else None
+        )
+        made = render_files(given, make_branch(given), commit)
+    except (ShopsetError, OSError, ValueError) as error:
+        _fail(error)
+    typer.echo(f"{folder.configuration}: {made.hosts - 1:,} hosts of {made.commit[:12]}")
+    typer.echo(f"Have HAProxy read it:  echo reload | socat - UNIX-CONNECT:{folder.run / 'master.sock'}")
+
+
+@app.command()
+def check(state: State, haproxy: Program = None) -> None:
+    """Check the files of a state folder, and that HAProxy holds what they say. Nothing is changed.
+
+    shopset-edge check --state /var/lib/shopset-edge --haproxy /usr/sbin/haproxy
+    """
+    try:
+        wrong = findings(StateFolder.at(state), str(haproxy) if haproxy else None)
+    except (ShopsetError, OSError) as error:
+        _fail(error)
+    for each in wrong:
+        typer.echo(each)
+    if wrong:
+        raise typer.Exit(1)
+    typer.echo("HAProxy holds what the files say")
+
+
+@app.command()
+def accept(state: State, commit: Annotated[str, typer.Argument(help="The commit, at least 7 digits of it.")]) -> None:
+    """Route by a commit that the agent refused. It takes notice at once.
+
+    shopset-edge accept --state /var/lib/shopset-edge 1a2b3c4d5e6f
+    """
+    try:
+        if len(commit) < 7 or set(commit) - set("0123456789abcdef"):
+            raise StateError(
+                f"{commit!r} is no commit: write at least 7 of its digits, as shopset-edge status shows them"
+            )
+        StateFolder.at(state).accept(commit)
+    except ShopsetError as error:
+        _fail(error)
+    typer.echo(f"{commit} is accepted")
+
+
+@app.command()
+def status(
+    agent: Annotated[str, typer.Option(help="The agent's address.")] = "http://127.0.0.1:8405",
+) -> None:
+    """Show what an agent says of itself, as JSON.
+
+    shopset-edge status --agent http://edge-1.example.com:8405
+    """
+    try:
+        with urllib.request.urlopen(f"{agent.rstrip('/')}/status", timeout=10) as answer:  # noqa: S310  # a person's URL
+            typer.echo(json.dumps(json.load(answer), indent=2))
+    except (OSError, ValueError) as error:
+        _fail(ShopsetError(f"{agent} does not answer: {error}. Is the agent running?"))
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdigit():
+        raise StateError(f"{text!r} is no address to listen on: write one as in 127.0.0.1:8405")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  # as a person who leaves the address out means
+
+
+def _fail(error: Exception) -> NoReturn:
+    sys.stderr.write(f"error: {error}\n")
+    raise typer.Exit(1)

@@ -1,0 +1,36 @@
+"""Checking a state folder from outside: its files, and what HAProxy holds of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from shopset.edge.places import Place
+from shopset.edge_agent.folders import StateFolder
+from shopset.edge_agent.haproxies import ConfigurationRefusedError, Haproxy
+from shopset.edge_agent.runtime import RuntimeApiError
+
+
+def findings(folder: StateFolder, program: str | None) -> list[str]:
+    """Return what is wrong. With HAProxy's program, it judges the configuration too."""
+    return list(_findings(folder, Haproxy(folder, Place(str(folder.path)), program)))
+
+
+def _findings(folder: StateFolder, haproxy: Haproxy) -> Iterator[str]:
+    generation = folder.generation()
+    if generation is None:
+        yield f"{folder.path} has no files of a commit, or they are not as they were written: start the agent, or shopset-edge render"
+        return
+    try:
+        haproxy.check(Path(folder.configuration))
+    except ConfigurationRefusedError as error:
+        yield str(error)
+    try:
+        held = haproxy.held()
+    except RuntimeApiError as error:
+        yield str(error)
+        return
+    if (held.generation, held.hosts_generation) != (generation.name, generation.name):
+        yield f"HAProxy holds {held.generation or 'files of somebody else'}, the folder has {generation.name}: reload it"
+    elif held.hosts != generation.hosts:
+        yield f"HAProxy's large map has {held.hosts:,} entries, the file {generation.hosts:,}: reload it"
+    if held.overlay != folder.overlay():
+        yield "HAProxy's overlay is another than moved.map: the agent repairs that, a reload does too"
