@@ -24,7 +24,8 @@ from support.haproxies import Running, haproxy, running
 from support.origins import free_port
 
 __all__ = ["haproxy"]
-NOW = datetime.now(UTC)
+NOW = datetime.now(UTC) + timedelta(hours=1)
+"""When all certificates of the tests are valid, whenever they are made."""
 
 
 @pytest.fixture(scope="module")
