@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from shopset.api import KINDS
+from shopset.api.platforms import Edge
 from shopset.cli import exits, main
 from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, make_repositories, write_fleet
 from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeSettings, EdgeShop, EdgeShopSet, RateLimit
@@ -27,6 +29,7 @@ from support.servers import Request, respond, serving
 from support.worlds import ENVIRONMENT, git
 
 __all__ = ["haproxy"]
+GUIDE = Path(__file__).parents[2] / "docs" / "edge.md"
 PROCESS = Process(pid=7, version="2.6.12", uptime=60)
 
 FACTS = EdgeFacts(
@@ -168,7 +171,8 @@ class TestWhere:
             "400 requests of one client address within 10 s (20 requests/s and a burst of 200); beyond: 429" in said.out
         )
         assert (
-            "a-1 answers 1,000 requests at once; with 1,000 (/cart/1 begins with the lane /cart)" in steps["when full"]
+            "a-1 answers 1,000 requests at once; others beyond 1,000 (/cart/1 begins with the lane /cart)"
+            in steps["when full"]
         )
         assert [line.strip() for line in lines if line.startswith("    ") and ". " in line[:8]] == ["1. a-1", "2. b-1"]
         assert steps["answer"] == "a-1 answers"
@@ -222,7 +226,7 @@ class TestWhere:
         said = placed("edge", "where", "wide.example.com", "--client", client_in(0, 10)).out
         assert "so d-1 comes first; 10 % d-1 (canary), 63 % b-1, 27 % c-1" in said
         said = placed("edge", "where", "wide.example.com", "--client", client_in(10, 73)).out
-        assert "goes to the next ShopSet while that is below 70 %" in said
+        assert "beyond 800 (80 % of it, as / is in no lane) go to the next ShopSet while that is below 70 %" in said
         anyone = placed("edge", "where", "wide.example.com").out
         assert "by the client's address: 10 % d-1 (canary)" in anyone
         placed("edge", "where", "wide.example.com", "--client", "me", code=exits.REFUSED)
@@ -397,6 +401,29 @@ class TestStates:
         away = placed(*words, "--agent", "http://127.0.0.1:1")
         assert "a-1 answers" in away.out
         assert "the agent does not answer" in away.out
+
+
+class TestGuide:
+    def test_it_shows_what_is_said(self, placed: Place, agents: Agents) -> None:
+        text = GUIDE.read_text()
+        example = text[text.index("$ shopctl edge where wide.example.com") :].partition("\n```")[0]
+        command, *shown, last = example.splitlines()
+        seen = {name: {"state": "down" if name == "b-1" else "up"} for name in FACTS.shopsets}
+        agents.set("one", git("rev-parse", "placement", folder=placed.system), shopsets=seen)
+        said = placed(*command.split()[2:], *agents.words("one")).out.splitlines()
+        assert said[:-1] == shown
+        assert said[-1][: -len("3f0c1d2")] == last[: -len("3f0c1d2")]
+
+    def test_its_objects_are_valid(self) -> None:
+        documents = [
+            document
+            for block in re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+            for document in yaml.safe_load_all(block)
+        ]
+        assert [each["kind"] for each in documents] == ["ShopClass", "ShopSet", "Platform"]
+        for each in documents[:2]:
+            KINDS[each["kind"]].model_validate(each)
+        Edge.model_validate(documents[2]["spec"]["edge"])
 
 
 class TestConfig:

@@ -102,8 +102,10 @@ def _breaker(decision: Decision, facts: EdgeFacts, value: HostValue, asked: Requ
     lane = next((each for each in facts.settings.lanes if asked.path.startswith(each)), None)
     bound = limit if lane else limit * FULL // 100
     why = f"{asked.path} begins with the lane {lane}" if lane else f"{FULL} % of it, as {asked.path} is in no lane"
-    spill = f"goes to the next ShopSet while that is below {SPILLED} %" if value.route.spill else "503 with Retry-After"
-    yield Step("when full", f"{name} answers {limit:,} requests at once; with {bound:,} ({why}) the next one: {spill}")
+    spill = (
+        f"go to the next ShopSet while that is below {SPILLED} %" if value.route.spill else "get 503 with Retry-After"
+    )
+    yield Step("when full", f"{name} answers {limit:,} requests at once; others beyond {bound:,} ({why}) {spill}")
 
 
 def _answer(decision: Decision) -> str:
