@@ -60,7 +60,12 @@ WHY: dict[str, Any] = {"reason": "chance"}
 def make_fleet(shopsets: Mapping[str, float]) -> Fleet:
     """Return the fleet of some ShopSets, by name (as in `a-1`) -> requests a second."""
     specs = {
-        name: {"cluster": name[0], "capacity": {"requestsPerSecond": size}, "dedicated": name.endswith("-own")}
+        name: {
+            "cluster": name[0],
+            "capacity": {"requestsPerSecond": size},
+            "dedicated": name.endswith("-own"),
+            "endpoint": f"http://{name}.example.com",
+        }
         for name, size in shopsets.items()
     }
     waves = {"groupsPerShopset": 2, "waves": {"share": 20}}
@@ -291,6 +296,14 @@ class PlacementMachine(RuleBasedStateMachine):
         self.ask(Rebalance(most=most, **WHY))
 
     # -- always
+
+    @invariant()
+    def edges_can_serve(self) -> None:
+        """Whatever a group names is known to edges, also while the fleet has it no more."""
+        placement = self.world.placement
+        for group in placement.groups.values():
+            assert group.shop_class in placement.edge.classes
+            assert placement.edge.shopsets.keys() >= set(group.replicas)
 
     @invariant()
     def whole(self) -> None:
