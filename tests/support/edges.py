@@ -12,7 +12,7 @@ from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeSettings, Edg
 from shopset.core.placement.placements import Group, PlacedShop
 from shopset.edge.configuration import Place, configuration
 from shopset.edge.routes import host_entries, routes
-from support.haproxies import Running, ask, check, running, wait_for_state
+from support.haproxies import Running, ask, check, running, wait_for_state, wait_until_ready
 from support.origins import Origin, free_port
 
 
@@ -66,12 +66,30 @@ class Edge:
             connection.sendall(data)
             return read_answer(connection, method)
 
+    def exchange(self, data: bytes) -> bytes:
+        """Send these bytes, and return all that comes until the connection is closed, in small letters."""
+        received = b""
+        with socket.create_connection(("127.0.0.1", self.port), 30) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            try:
+                while piece := connection.recv(65536):
+                    received += piece
+            except ConnectionResetError:
+                pass
+        return received.lower()
+
     def api(self, command: str) -> str:
         return ask(Path(self.place.runtime_socket), command)
 
     def wait(self, state: str, *shopsets: str) -> None:
         for name in shopsets:
             wait_for_state(Path(self.place.runtime_socket), f"{name}/p", state)
+
+    def downs(self, shopset: str) -> int:
+        """Return how often it was marked down."""
+        names, *rows = [line.split(",") for line in self.api("show stat").removeprefix("# ").splitlines() if line]
+        return next(int(row[names.index("chkdown")]) for row in rows if row[:2] == [shopset, "p"])
 
     def swap(self, entries: Iterable[tuple[str, str]]) -> None:
         """Let the overlay say this and nothing else, at one stroke."""
@@ -153,7 +171,8 @@ def edge(
         Path(here.moved_map).touch()
         Path(here.configuration).write_text(configuration(facts, here))
         check(program, Path(here.configuration))
-        with running(program, Path(here.configuration), ready=port) as haproxy:
+        with running(program, Path(here.configuration), ready=Path(here.runtime_socket)) as haproxy:
+            wait_until_ready(haproxy, port)
             started = Edge(here, port, haproxy, groups)
             if up:
                 started.wait("UP", *facts.shopsets)

@@ -22,6 +22,8 @@ _LOTS: Final = 1_000_000
 SAFE: Final = "{ method GET HEAD OPTIONS }"
 _FOUND: Final = "{ var(txn.r) -m found }"
 _KNOWN: Final = f"{{ var(txn.r) -m sub :{ROUTE_PREFIX} }}"
+_LABEL: Final = "^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?[.]"
+"""What `*` may stand for."""
 _CHOSEN: Final = "{ var(txn.to) -m found }"
 _LOG: Final = ",".join(
     (
@@ -32,7 +34,8 @@ _LOG: Final = ",".join(
         '"path":"%[var(txn.path),json(utf8s)]"',
         '"shop":"%[var(txn.r),field(1,:)]"',
         '"shopset":"%[var(txn.by)]"',
-        '"hops":%[var(txn.hops,0)]',
+        # A request that can't be read has no variables, and HAProxy writes `-`, which is no number.
+        '"hops":"%[var(txn.hops,0)]"',
         '"status":%ST',
         '"received":%U',
         '"sent":%B',
@@ -193,7 +196,8 @@ def _other_names(place: Place) -> Iterator[str]:
     """Yield the look-up of a host that is not found as it is written: without its last dot, then with its first label as `*`."""
     yield f"    http-request set-var(txn.host) var(txn.host),regsub([.]$,) unless {_KNOWN}"
     yield from _look_up(place, "txn.host", "txn.r", f"!{_FOUND}")
-    yield f"    http-request set-var(txn.any) var(txn.host),regsub(^[^.]+,*) unless {_KNOWN}"
+    label = f"{{ var(txn.host) -m reg {_LABEL} }}"
+    yield f"    http-request set-var(txn.any) var(txn.host),regsub(^[^.]+,*) if !{_KNOWN} {label}"
     yield from _look_up(place, "txn.any", "txn.wild", f"!{_KNOWN}")
     yield f"    http-request set-var(txn.r) var(txn.wild) if !{_KNOWN} {{ var(txn.wild) -m found }}"
 

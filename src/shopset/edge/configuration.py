@@ -25,7 +25,7 @@ SPILLED: Final = 70
 """Percent of it that requests spilled from another ShopSet may fill up to."""
 _DISTINCT: Final = 8
 """Shops that begin to fail within two seconds, after which a ShopSet is ejected for all..."""
-_SHARE: Final = 5
+_SHARE: Final = 10
 """... where they are this part of its requests per second."""
 
 

@@ -119,22 +119,21 @@ def group_route(
 def route_text(route: Route) -> str:
     """Return a route as the maps have it."""
     flags = (_MAINTENANCE if route.maintenance else "") + (_SPILL if route.spill else "")
-    head = f"{_number(route.peak)}:{_number(route.total)}:{flags}"
+    head = f"{_number(route.peak)}:{_number(route.total)}:{flags}:"
     if _is_plain(route):
-        return ":".join((head, *route.choices[0].backends))
-    return head + ":" + "".join(f"|{choice.bound}|{':'.join(choice.backends)}" for choice in route.choices)
+        return head + ":".join(route.choices[0].backends)
+    return head + "".join(f"|{choice.bound}|{':'.join(choice.backends)}" for choice in route.choices)
 
 
 def parse_route(text: str) -> Route:
     """Read the text of a route. Raises ValueError for anything else."""
-    peak, total, flags, *rest = text.split(":", 3)
-    choices = tuple(_read_choices(rest[0] if rest else ""))
+    peak, total, flags, lists = text.split(":", 3)
     return Route(
         int(peak) if peak else None,
         int(total) if total else None,
         maintenance=_MAINTENANCE in flags,
         spill=_SPILL in flags,
-        choices=choices,
+        choices=tuple(_read_choices(lists)),
     )
 
 

@@ -1,0 +1,165 @@
+"""ShopSets that die, hang, reset or fail under load, on real HAProxy: safe requests are answered, others are sent once at most."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from shopset.core.placement.edges import EdgeClass, EdgeHealth, EdgeSettings
+from support.edges import edge, facts_of, shop
+from support.haproxies import debian, haproxy, newer
+from support.origins import Origin, origins
+from support.shoppers import Outcome, Shopping, shopping
+
+__all__ = ["haproxy"]
+LISTS = {"standard#0": ("a-1", "b-1"), "standard#1": ("b-1", "a-1"), "single#": ("a-1",)}
+SHOPS = (
+    *(shop(f"zero-{number}", "standard#0") for number in range(20)),
+    *(shop(f"one-{number}", "standard#1") for number in range(5)),
+    shop("broken", "standard#0"),
+    shop("single", "single#"),
+)
+ZERO = tuple(each.hosts[0] for each in SHOPS if each.name.startswith("zero"))
+MIX = ("GET", "GET", "HEAD", "GET", "OPTIONS", "POST")
+CLASSES = (EdgeClass("standard", replicas=2), EdgeClass("single"))
+QUICK = EdgeSettings(health=EdgeHealth(rise=2, slow_start=0))
+EVENTS = ("kill", "stop", "reset", "empty", "500")
+PATIENT = 20.0
+"""Seconds that shoppers wait: what counts here is whether they are answered."""
+
+
+def _sent_twice(shopsets: Mapping[str, Origin], outcome: Outcome) -> dict[str, int]:
+    """Return the requests that are not safe and came to ShopSets more than once."""
+    received: Counter[str] = Counter()
+    for each in shopsets.values():
+        received.update(each.counts())
+    return {each.identity: received[each.identity] for each in outcome.unsafe.seen if received[each.identity] > 1}
+
+
+def _wait_for(what: Callable[[], bool], patience: float = 60.0) -> None:
+    deadline = time.monotonic() + patience
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.05)
+
+
+def _share(shoppers: Shopping, name: str, last: int = 60) -> float:
+    """Return which part of the last requests a ShopSet answered."""
+    seen = shoppers.seen[-last:]
+    return sum(each.shopset == name for each in seen) / max(len(seen), 1)
+
+
+@pytest.mark.parametrize(
+    ("program", "event"),
+    [*((newer, event) for event in EVENTS), *((debian, event) for event in ("kill", "stop", "500"))],
+)
+def test_no_safe_request_fails(program: Callable[[], str], event: str) -> None:
+    with (
+        origins("a-1", "b-1") as shopsets,
+        edge(program(), facts_of(shopsets, *CLASSES, settings=QUICK), LISTS, SHOPS) as it,
+        shopping(it.port, rate=150, hosts=ZERO, methods=MIX, timeout=PATIENT) as shoppers,
+    ):
+        shoppers.wait(100)
+        assert _share(shoppers, "a-1") == 1
+        if event == "kill":
+            shopsets["a-1"].kill()
+        elif event == "stop":
+            shopsets["a-1"].stop()
+        else:
+            shopsets["a-1"].behave(event)
+        if event in ("kill", "stop"):
+            it.wait("DOWN", "a-1")
+        shoppers.wait(150)
+        _wait_for(lambda: _share(shoppers, "b-1") > 0.9)
+        outcome = shoppers.finish()
+        if event == "stop":
+            shopsets["a-1"].resume()
+        left = {name: each for name, each in shopsets.items() if (event, name) != ("kill", "a-1")}
+        assert outcome.safe.failed.outcomes() == {}
+        assert _sent_twice(left, outcome) == {}
+        # What can't be sent again fails as long as nobody knows.
+        assert len(outcome.unsafe.failed) < len(outcome.unsafe) / 2
+
+
+def test_a_shopset_comes_back() -> None:
+    """After a while without failures; what the edge sends there meanwhile to see is answered by the other one."""
+    with (
+        origins("a-1", "b-1") as shopsets,
+        edge(newer(), facts_of(shopsets, *CLASSES, settings=QUICK), LISTS, SHOPS) as it,
+        shopping(it.port, rate=100, hosts=ZERO, methods=("GET",), timeout=PATIENT) as shoppers,
+    ):
+        shoppers.wait(50)
+        shopsets["a-1"].behave("500")
+        _wait_for(lambda: _share(shoppers, "b-1") > 0.9)
+        shopsets["a-1"].behave()
+        _wait_for(lambda: _share(shoppers, "a-1", 200) == 1)
+        assert shoppers.finish().failed.outcomes() == {}
+
+
+def test_one_broken_shop_takes_nothing_out(haproxy: str) -> None:
+    """It answers 500 everywhere: it is shown so, tried no more often than it must be, and everybody else goes on where they were."""
+    with (
+        origins("a-1", "b-1") as shopsets,
+        edge(haproxy, facts_of(shopsets, *CLASSES, settings=QUICK), LISTS, SHOPS) as it,
+    ):
+        for each in shopsets.values():
+            each.behave(hosts={"broken.example.com": "500"})
+        with (
+            shopping(it.port, rate=60, hosts=["broken.example.com"], requests=150, timeout=PATIENT) as broken,
+            shopping(it.port, rate=60, hosts=ZERO, methods=MIX, requests=150, timeout=PATIENT) as others,
+        ):
+            theirs, its = others.finish(), broken.finish()
+        received = sum(shopsets[name].counts().get(each.identity, 0) for each in its.seen for name in ("a-1",))
+        total = sum(each.totals()["requests"] for each in shopsets.values()) - len(theirs)
+    assert theirs.failed.outcomes() == {}
+    assert theirs.shopsets() == {"a-1": 150}
+    assert its.outcomes() == {"500": 150}
+    assert received <= total <= 150 + 40
+
+
+def test_where_all_fail_the_first_is_tried(haproxy: str) -> None:
+    with (
+        origins("a-1", "b-1") as shopsets,
+        edge(haproxy, facts_of(shopsets, *CLASSES, settings=QUICK), LISTS, SHOPS) as it,
+    ):
+        for each in shopsets.values():
+            each.behave("500")
+        assert {it.get(host).told for host in ZERO * 3} == {(500, "a-1"), (500, "b-1")}
+        assert it.get(ZERO[0]).told == (500, "a-1")
+        for each in shopsets.values():
+            each.behave()
+        assert it.get(ZERO[0]).told == (200, "a-1")
+
+
+def test_a_shop_with_one_replica_shows_what_that_says(haproxy: str) -> None:
+    with (
+        origins("a-1", "b-1") as shopsets,
+        edge(haproxy, facts_of(shopsets, *CLASSES, settings=QUICK), LISTS, SHOPS) as it,
+    ):
+        shopsets["a-1"].behave("500")
+        assert it.get("single.example.com").told == (500, "a-1")
+        shopsets["a-1"].behave("reset")
+        assert it.get("single.example.com").status == 502
+        shopsets["a-1"].kill()
+        it.wait("DOWN", "a-1")
+        down = it.get("single.example.com")
+        assert (down.status, down.headers["retry-after"]) == (503, "5")
+
+
+def test_a_short_pause_marks_nothing_down(haproxy: str) -> None:
+    """Of 300 ms, as of a garbage collection; a busy machine may make more of it, so one of several is enough."""
+    with (
+        origins("a-1", "b-1") as shopsets,
+        edge(haproxy, facts_of(shopsets, *CLASSES, settings=QUICK), LISTS, SHOPS) as it,
+    ):
+        for _ in range(5):
+            before = it.downs("a-1")
+            shopsets["a-1"].stop()
+            time.sleep(0.3)
+            shopsets["a-1"].resume()
+            it.wait("UP", "a-1")
+            time.sleep(0.3)
+            if it.downs("a-1") == before:
+                return
+        raise AssertionError("each pause marked it down")
