@@ -134,14 +134,32 @@ def test_every_kind_of_action_can_be_done_by_hand(world: World) -> None:
     hand.rounds(2)
     world.change([copy for copy in world.copies if copy.name != "c-9"])
     hand.rounds(2)
-    world.place_shops({"hoge": ("hoge.example.com",), "foo": ("foo.example.com", "*.foo.example.com")})
+    shops = {"hoge": ("hoge.example.com",), "foo": ("foo.example.com", "*.foo.example.com")}
+    world.place_shops(shops)
     hand.place()
     hand.ask_placement(LoseCluster(cluster="a", reason="fire"))
     hand.place()
     hand.ask_placement(ReturnCluster(cluster="a", reason="it is out"))
     hand.place()
+    assert not folders(world) & {"edge"}
+    copies = [replace(copy, endpoint=f"http://127.0.0.1:{8000 + number}") for number, copy in enumerate(world.copies)]
+    world.change(copies)
+    world.place_shops(shops)
+    hand.place()
+    assert folders(world) == {"edge", "groups", "shops"}
+    world.change([replace(copy, endpoint=f"{copy.endpoint}0") for copy in copies])
+    world.place_shops(shops)
+    hand.place()
+    assert (
+        git("log", "-1", "--format=%s", "placement", folder=world.repository("system")) == "bring the edge up to date"
+    )
     # Directory clusters look at git by themselves; what Argo CD is asked for is in tests/kubernetes.
     assert hand.seen == set(ActionKind) - {ActionKind.REFRESH, ActionKind.SYNC}
+
+
+def folders(world: World) -> set[str]:
+    """Return the folders of the placement."""
+    return set(git("ls-tree", "--name-only", "placement", folder=world.repository("system")).split())
 
 
 def revision(world: World, tier: str) -> str:
