@@ -18,7 +18,7 @@ from shopset.edge.demand import BrokenTableError, Demand, Reader, Reading, busie
 from shopset.edge_agent.demand import DemandMetrics
 from shopset.edge_agent.runtime import HaproxyAwayError, Runtime, RuntimeApiError
 from shopset.gates.demand import read_demand
-from support.haproxies import haproxy, running
+from support.haproxies import haproxy, newer, running
 from support.servers import Serve, respond
 from testbed.monitoring import start_monitoring
 from testbed.processes import Processes, answers, wait_for
@@ -216,8 +216,8 @@ def test_a_table_that_is_not_there_is_told(haproxy: str, tmp_path: Path) -> None
         DemandMetrics(bed.runtime(), top=2).read()
 
 
-def test_the_documented_query_reads_it_from_a_real_prometheus(haproxy: str, tmp_path: Path, serve: Serve) -> None:
-    bed = Bed(haproxy, tmp_path)
+def test_the_documented_query_reads_it_from_a_real_prometheus(tmp_path: Path, serve: Serve) -> None:
+    bed = Bed(newer(), tmp_path)
     metrics = DemandMetrics(bed.runtime(), top=10)
 
     def export(handler: BaseHTTPRequestHandler) -> None:
@@ -237,7 +237,7 @@ def test_the_documented_query_reads_it_from_a_real_prometheus(haproxy: str, tmp_
     (home / "targets" / "x.json").write_text(json.dumps([{"targets": [serve(export).removeprefix("http://")]}]))
     processes = Processes(tmp_path / "logs")
     try:
-        with running(haproxy, bed.configuration(), ready=bed.port):
+        with running(bed.program, bed.configuration(), ready=bed.port):
             prometheus, _ = start_monitoring(tmp_path, processes)
             wait_for(prometheus, lambda: answers(f"{prometheus}/-/ready"), seconds=60)
             monitoring = Monitoring.model_validate({"prometheus": {"url": prometheus}})

@@ -1,14 +1,17 @@
 """What an installation of the edge brings: the chart and deploy/edge give the same, and it may do nothing at the API server."""
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 
+from shopset.edge_agent.app import app
 from testbed.programs import program
 
 from .conftest import ROOT, ApiServer
@@ -185,3 +188,41 @@ def test_what_the_image_of_the_edge_has() -> None:
     stage = lines.split(" AS edge\n")[1].split("\nFROM ")[0]
     assert " haproxy " in stage
     assert "USER 65532:65532" in stage
+
+
+def given(arguments: list[str]) -> dict[str, Any]:
+    """Return what the agent makes of its arguments. Raises for a flag that it does not have."""
+    group: Any = typer.main.get_command(app)
+    with group.commands["run"].make_context("run", arguments) as context:
+        return dict(context.params)
+
+
+def test_every_flag_of_the_pod_is_one_of_the_agent() -> None:
+    objects = kustomized()
+    (agent,) = (each for each in pod(objects)["containers"] if each["name"] == "agent")
+    assert agent["command"] == ["shopset-edge", "run"]
+    values = named(objects)["ConfigMap", "shopset-edge"]["data"]
+    arguments = [re.sub(r"\$\((\w+)\)", lambda found: values[found[1]], each) for each in agent["args"]]
+    found = given(arguments)
+    assert found["repository"] == values["SYSTEM"]
+    mounts = [Path(each["mountPath"]) for each in agent["volumeMounts"]]
+    for path in (found["state"], found["git_credentials"], found["webhook_secret"], *found["certificates"]):
+        assert any(path.is_relative_to(each) for each in mounts), path
+    ports = {port["name"]: port["containerPort"] for each in pod(objects)["containers"] for port in each["ports"]}
+    listens = {
+        "http": found["http"][0],
+        "https": found["https"][0],
+        "metrics": found["metrics"],
+        "agent": found["listen"],
+    }
+    assert ports == {name: int(address.rpartition(":")[2]) for name, address in listens.items()}
+
+
+def test_every_flag_of_the_unit_is_one_of_the_agent() -> None:
+    agent, haproxy = unit("shopset-edge.service"), unit("shopset-haproxy.service")
+    program_, command, *arguments = agent["Service"]["ExecStart"].split()
+    assert (Path(program_).name, command) == ("shopset-edge", "run")
+    found = given(arguments)
+    assert f"-f {found['state']}/haproxy.cfg" in haproxy["Service"]["ExecStart"]
+    assert f"-S {found['state']}/run/master.sock" in haproxy["Service"]["ExecStart"]
+    assert found["state"] == Path("/var/lib") / agent["Service"]["StateDirectory"]
