@@ -3,8 +3,11 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,7 +27,10 @@ from shopset.core.placement.placements import Group, PlacedShop, Placement
 from shopset.edge.routes import slot_of
 from shopset.edge_agent.runtime import Process
 from shopset.edge_agent.statuses import Mode, Status
-from support.haproxies import check, haproxy
+from support.edge_agents import edge as running_edge
+from support.edge_agents import end
+from support.haproxies import PATIENCE, check, debian, haproxy
+from support.origins import free_port
 from support.servers import Request, respond, serving
 from support.worlds import ENVIRONMENT, git
 
@@ -35,10 +41,10 @@ PROCESS = Process(pid=7, version="2.6.12", uptime=60)
 FACTS = EdgeFacts(
     settings=EdgeSettings(clients=RateLimit(20.0, 200)),
     shopsets={
-        name: EdgeShopSet(name, "http://127.0.0.1:8080", "prod", name[0], concurrency=1000)
+        name: EdgeShopSet(name, "http://127.0.0.1:1", "prod", name[0], concurrency=1000)
         for name in ("a-1", "b-1", "c-1")
     }
-    | {"d-1": EdgeShopSet("d-1", "http://127.0.0.1:8080", "beta", "d")},
+    | {"d-1": EdgeShopSet("d-1", "http://127.0.0.1:1", "beta", "d")},
     classes={
         "standard": EdgeClass("standard", limit=RateLimit(50.0, 100), replicas=2),
         "spread": EdgeClass(
@@ -401,6 +407,59 @@ class TestStates:
         away = placed(*words, "--agent", "http://127.0.0.1:1")
         assert "a-1 answers" in away.out
         assert "the agent does not answer" in away.out
+
+
+@contextmanager
+def real_agent(repository: Path) -> Iterator[str]:
+    """Run shopset-edge with a HAProxy until the block ends; its URL is given."""
+    with running_edge(debian()) as made:
+        listen = f"127.0.0.1:{free_port()}"
+        command = [sys.executable, "-m", "shopset.edge_agent", "run", "--state", made.place.state, "--listen", listen]
+        command += [
+            "--repository",
+            str(repository),
+            "--haproxy",
+            debian(),
+            "--http",
+            made.place.http[0],
+            "--connections",
+            "500",
+        ]
+        process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+        try:
+            yield f"http://{listen}"
+        finally:
+            end(process)
+
+
+def eventually(ask: Callable[[], Said]) -> Said:
+    """Return what is said once nothing fails; an agent needs a while."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return ask()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+class TestRealAgent:
+    def test_it_is_in_order_and_follows(self, placed: Place) -> None:
+        with real_agent(placed.system) as url:
+            head = git("rev-parse", "placement", folder=placed.system)
+            said = eventually(lambda: placed("edge", "status", "--agent", url, "-o", "json"))
+            (found,) = json.loads(said.out)["edges"]
+            assert (found["state"], found["status"]["commit"], found["status"]["hosts"]) == ("Fresh", head, 6)
+            # Nobody listens where the ShopSets should be.
+            down = eventually(lambda: placed("edge", "where", "hoge.example.com", "--agent", url, code=exits.FAILURE))
+            assert "1. a-1  down" in down.out
+            assert (
+                rows_of(placed("edge", "status", "--agent", url))[url.removeprefix("http://")][-1]
+                == "a-1, b-1, c-1, d-1"
+            )
+            placed.push(FIRST.without_shops(["wide"]))
+            assert "nothing differs" in eventually(lambda: placed("edge", "diff", "--agent", url)).out
 
 
 class TestGuide:
