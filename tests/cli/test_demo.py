@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -36,16 +37,34 @@ def check_story(folder: Path, told: str) -> None:
         "goes back",
         "resumes beta",
         "release 3 is verified on prod",
+        "a shopper of hoge.shop-pro.jp gets",
+        "shops with another replica: ",
         "shops are down, foo among them",
         "cluster lost a",
         "all shops are served again",
         "release 4 is verified on prod",
+        "told to wait (429)",
         "cluster drain a --for-upgrade v1.37.0",
         "shop isolate hoge",
         "Losing cluster b",
+        "shoppers, all in all",
         "audit trail",
     ):
         assert words in told
+    for moment in (
+        "the first seconds",
+        "while release 4 climbed",
+        "while shops went home",
+        "emptied, upgraded and filled",
+    ):
+        assert re.search(rf"{moment}.*: [1-9]\d* requests; served by .*failed 0 of \d+ GET, 0 of \d+ POST", told), (
+            moment
+        )
+    port = re.search(r"HAProxy listens on 127\.0\.0\.1:(\d+)", told)
+    assert port is not None
+    with socket.socket() as asking:
+        assert asking.connect_ex(("127.0.0.1", int(port[1]))) != 0, "the edge is still there"
+    assert (folder / "edge" / "haproxy.cfg").exists()
     frames = re.findall(r"^  a  (\w+|no answer) +a-2  \[.{20}\] +(?:-|\d+%) +(\d+) shops", told, re.MULTILINE)
     states = [state for state, _ in frames]
     assert states == ["Active", "Active", "no answer", "Lost", "Active", "Upgrading", "Active", "Active"], told

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -70,10 +71,25 @@ def ending_by_signals() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def end(pid: int) -> None:
-    """End a process that is nobody's child here, if it is still there."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+def end(pid: int, words: str) -> None:
+    """End a process that is nobody's child here, where it is still the one with these words in its command."""
+    deadline = time.monotonic() + _GRACE
+    number = signal.SIGTERM
+    while _runs(pid, words):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        time.sleep(0.05)
+        if time.monotonic() > deadline:
+            number = signal.SIGKILL
+
+
+def _runs(pid: int, words: str) -> bool:
+    try:
+        os.kill(pid, 0)
+        # Where there is no such folder, the number has to do.
+        return not Path("/proc/self").exists() or words in Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except (OSError, ValueError):
+        return False
 
 
 def _release(child: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ class Edge:
         """The agent's command."""
         places = ("--state", str(self.state), "--repository", self.repository, "--haproxy", self.haproxy)
         listens = ("--http", f"127.0.0.1:{self.ports[HTTP]}", "--listen", f"127.0.0.1:{self.ports[AGENT]}")
-        return (sys.executable, "-m", "shopset.edge_agent", "run", *places, *listens, *self.options)
+        # As many as a user's processes may have, where nobody has raised that.
+        bounds = ("--connections", "400", "--threads", "2", "--log-format", "text")
+        return (sys.executable, "-m", "shopset.edge_agent", "run", *places, *listens, *bounds, *self.options)
 
     def status(self) -> dict[str, Any]:
         """Return what the agent says of itself; nothing where it does not answer."""
@@ -100,11 +103,10 @@ class Edge:
 
     def close(self, kept: Path) -> None:
         """End the agent and HAProxy, and leave in `kept` what they had on disk."""
-        status = self.status()
         self.children.close()
-        for pid in (status.get("haproxy", {}).get("pid"),):
-            if pid is not None:
-                end(int(pid))
+        # The agent leaves it running, as it should.
+        with suppress(OSError, ValueError):
+            end(int((self.state / "run" / "haproxy.pid").read_text()), str(self.state))
         shutil.rmtree(self.state / "run", ignore_errors=True)
         shutil.rmtree(kept, ignore_errors=True)
         shutil.move(self.state, kept)

@@ -1,10 +1,11 @@
 """The demo's fleet: that of the talk, with the ShopSets that its drain needs, and shops of which few have most requests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Final
 
+from shopset.cli.demo.servers import AGENT
 from shopset.cli.scaffolding import Copy, Layout
 
 _COPIES: Final = (
@@ -36,20 +37,30 @@ _PLACING: Final = (
     "shops:",
     "  sources:",
     "  - {kind: Files, path: shops.csv}",
+    "edge:",
+    "  # A machine that plays a whole story stalls more than a server does: look less often than usual, and wait longer.",
+    "  health: {interval: 250ms, timeout: 2s, rise: 2, slowStart: 1s}",
 )
-_REQUESTS: Final = 1500.0
+_REQUESTS: Final = 300.0
 """Requests per second that a ShopSet of prod bears."""
 _SHOPS: Final = 300
+LIMIT: Final = 20
+"""Requests per second that a shop of class single may have."""
+_NAMED: Final = {1: "hoge", 4: "foo", 8: "bar"}
 
 
-def layout(folder: Path, configurations: Sequence[str]) -> Layout:
-    """Return the fleet in a folder. Of two configurations the second is production's; of others, the last is prod's."""
+def layout(folder: Path, configurations: Sequence[str], endpoint: Callable[[str], str]) -> Layout:
+    """Return the fleet in a folder. Of two configurations the second is production's; of others, the last is prod's.
+
+    `endpoint` says where a ShopSet is reached, and the agent AGENT of the edge.
+    """
     given = _given(configurations)
     copies = [
-        Copy(name, tier, given[name], cluster, requests=_REQUESTS if tier == "prod" else None)
+        Copy(name, tier, given[name], cluster, _REQUESTS if tier == "prod" else None, endpoint=endpoint(name))
         for name, tier, cluster in _COPIES
     ]
     where = ["tier: prod", f"configuration: {configurations[-1]}"]
+    limits = f"limits: {{requestsPerSecond: {LIMIT}.0, burst: {LIMIT}}}"
     return Layout(
         parent=str(folder / "git"),
         clusters=str(folder / "clusters"),
@@ -58,16 +69,16 @@ def layout(folder: Path, configurations: Sequence[str]) -> Layout:
         copies=copies,
         topology=_TOPOLOGY,
         domains=("cluster", "provider", "region"),
-        classes={"standard": [*where, "replicas: 2", "across: [cluster]"], "single": where},
-        placing=_PLACING,
+        classes={"standard": [*where, "replicas: 2", "across: [cluster]"], "single": [*where, limits]},
+        placing=[*_PLACING, f"  agents: ['{endpoint(AGENT)}']"],
         more={"shops.csv": _shops()},
     )
 
 
-def isolated(configuration: str) -> list[Copy]:
+def isolated(configuration: str, endpoint: Callable[[str], str]) -> list[Copy]:
     """Return the two ShopSets that become the isolated environment of one shop."""
     return [
-        Copy(name, "prod", configuration, cluster, requests=_REQUESTS, dedicated=True)
+        Copy(name, "prod", configuration, cluster, _REQUESTS, dedicated=True, endpoint=endpoint(name))
         for name, cluster in (("b-3", "b"), ("c-5", "c"))
     ]
 
@@ -84,11 +95,24 @@ def _given(configurations: Sequence[str]) -> dict[str, str]:
     return {name: configurations[-1] if tier == "prod" else given.get(name, given["b-2"]) for name, tier, _ in _COPIES}
 
 
+def visits() -> dict[str, float]:
+    """Return host -> requests per second. The nth shop has 1/n of the first one's: few have most of them."""
+    return {host_of(_name(number)): round(40 / number, 2) for number in range(1, _SHOPS + 1)}
+
+
+def host_of(shop: str) -> str:
+    """Return the host of a shop."""
+    return f"{shop}.shop-pro.jp"
+
+
 def _shops() -> str:
-    """Return the shops' file. The nth shop has 1/n of the first one's requests: few have most of them."""
+    """Return the shops' file."""
     lines = ["name,class,hosts,requestsPerSecond"]
-    for number in range(1, _SHOPS + 1):
-        name = {1: "hoge", 4: "foo"}.get(number, f"shop-{number:03d}")
+    for number, (host, requests) in enumerate(visits().items(), 1):
         shop_class = "standard" if number % 4 else "single"
-        lines.append(f"{name},{shop_class},{name}.shop-pro.jp,{200 / number:.2f}")
+        lines.append(f"{_name(number)},{shop_class},{host},{requests:.2f}")
     return "\n".join(lines) + "\n"
+
+
+def _name(number: int) -> str:
+    return _NAMED.get(number, f"shop-{number:03d}")

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from shopset.cli.demo.fleets import isolated
+from shopset.cli.demo.fleets import LIMIT, host_of, isolated
 from shopset.cli.demo.pictures import Picture, draw
 from shopset.cli.demo.stages import OPERATOR, PATIENCE, Stage, StoryError, check
+from shopset.cli.demo.visiting import Visiting
+from shopset.cli.edge import where as edge_where
+from shopset.cli.edge_following import status as edge_status
 from shopset.cli.placing import show_placement
 from shopset.cli.printing import Output, Printer
 from shopset.cli.scaffolding import shopsets
@@ -37,17 +40,20 @@ _WATCHED = ("hoge", "foo")
 
 @dataclass
 class ShopStory:
-    """Plays it on a stage whose tiers all run a release."""
+    """Plays it on a stage whose tiers all run a release, and lets shoppers visit meanwhile."""
 
     stage: Stage
+    visiting: Visiting
 
     def play(self) -> None:
         """Tell it, and check it."""
         self._place()
+        self._open()
         before = self._moment()
         self._lose()
         self._release_without()
         self._come_back()
+        self._rush()
         self._upgrade()
         self._isolate()
         self._look(before)
@@ -67,6 +73,37 @@ class ShopStory:
         self._expect("hoge", ("a-2", "b-1"))
         self._expect("foo", ("a-2",))
 
+    def _open(self) -> None:
+        self._chapter("The edge: HAProxy leads each shopper to a ShopSet that serves the shop")
+        self._say("each ShopSet is a server on a port of its own, and says so in its endpoint")
+        self._serve()
+        self.visiting.open()
+        self.stage.screen.shoppers = self.visiting.lately
+        self._check('"a-2"' in self.visiting.ask(host_of("hoge")), "a shopper of hoge was not led to its primary")
+        self._command(f"edge where {host_of('hoge')}")
+        self._quote(
+            lambda: edge_where(
+                self.stage.settings,
+                host=host_of("hoge"),
+                client=None,
+                path="/",
+                method="GET",
+                at=None,
+                agents=[],
+                output=Output.TABLE,
+            )
+        )
+        self.visiting.look("the first seconds")
+
+    def _serve(self) -> None:
+        """Start the servers of prod's ShopSets that have none: nobody is led to others."""
+        fleet = self.stage.workplace.fleet
+        for name, shopset in sorted(fleet.shopsets.items()):
+            if shopset.spec.tier == "prod" and name not in self.visiting.servers.names:
+                cluster = shopset.spec.cluster
+                delivered = self.stage.home / "clusters" / cluster / "namespaces" / fleet.namespace(name)
+                self.visiting.servers.start(name, cluster, delivered)
+
     def _moment(self) -> datetime:
         """Return the present second, once it is a later one than that of the last commit: git knows no parts of them."""
         head_at = self._seen.head_at
@@ -78,31 +115,48 @@ class ShopStory:
         return now
 
     def _lose(self) -> None:
-        self._chapter("Cluster a is lost: redundant shops stay up, the others are down")
+        self._chapter("Cluster a dies under load: redundant shops stay up, the others are down")
+        groups = [self._seen.placement.groups[group] for group in self._seen.placement.members.values()]
+        replicas = {
+            host_of(shop): group.replicas for shop, group in zip(self._seen.placement.members, groups, strict=True)
+        }
+        touched = {host: found for host, found in replicas.items() if "a-2" in found}
+        single = {host for host, found in touched.items() if len(found) == 1}
+        before = time.monotonic()
+        dead = self.visiting.kill("a")
         self._file("a", "LOST").touch()
-        self._say("touch clusters/a/LOST: it answers nobody any more", "bold red")
+        self._say("touch clusters/a/LOST: its Kubernetes answers nobody any more", "bold red")
+        self._say("nobody has noticed yet but the edge, which leaves a-2 by its own checks:")
+        self.visiting.judge_loss(before, dead, replicas.keys() - single, single)
         picture = self._look_again()
-        members = self._seen.placement.members
-        touched = sum("a-2" in self._seen.placement.groups[group].replicas for group in members.values())
-        self._check("hoge" not in picture.down and "foo" in picture.down, "not the right shops are down")
-        self._say(f"{touched - len(picture.down)} shops stay up, hoge among them: their other replica serves", "green")
-        self._say(f"{len(picture.down)} shops are down, foo among them: class single has one replica", "red")
+        self._check({host_of(shop) for shop in picture.down} == single, "not the right shops are down")
+        self._say(f"{len(touched) - len(single)} shops stay up, hoge among them: their other replica serves", "green")
+        self._say(f"{len(single)} shops are down, foo among them: class single has one replica", "red")
         self._ask(LoseCluster(cluster="a", reason="power failure"), "cluster lost a -m 'power failure'")
         picture = self._settle()
         self._check(not picture.down, f"{len(picture.down)} shops are still down")
         self._check(self._on("a-2") == 0, "there are shops on the lost cluster")
         self._check(set(self._replicas("hoge")) == {"b-1", "c-3"}, "hoge is not where its class wants it")
         self._say("all shops are served again, and only those moved that had a replica there", "green")
+        self.visiting.look("since the edge knows it", since=self.visiting.follow())
 
     def _release_without(self) -> None:
         self._chapter("Release 4 goes on without cluster a: a lost cluster holds nobody up")
-        self.stage.release("4", {})
+        with self.visiting.nobody_fails("while release 4 climbed"):
+            self.stage.release("4", {})
 
     def _come_back(self) -> None:
         self._chapter("Cluster a comes back: it catches up first, then its shops go home in waves")
         self._file("a", "LOST").unlink()
-        self._say("rm clusters/a/LOST: it answers, and still has release 3")
-        self._return("repaired")
+        self.visiting.servers.revive("a")
+        self._say("rm clusters/a/LOST: it answers, its servers start, and it still has release 3")
+        with self.visiting.nobody_fails("while shops went home"):
+            self._return("repaired")
+        self._check('"a-2"' in self.visiting.ask(host_of("foo")), "a shopper of foo was not led home")
+
+    def _rush(self) -> None:
+        self._chapter("A rush at bar, 50 times what class single allows: only its own shoppers feel it")
+        self.visiting.rush(host_of("bar"), LIMIT)
 
     def _return(self, reason: str) -> None:
         self._ask(ReturnCluster(cluster="a", reason=reason), f"cluster return a -m {reason}")
@@ -115,27 +169,42 @@ class ShopStory:
         self._chapter(f"Cluster a is upgraded to {NEW}: its shops go elsewhere first, in waves, and no shopper notices")
         self._say("hoge has its other replica on cluster b, so cluster b is not for it: it goes to c")
         request = DrainCluster(cluster="a", reason=f"upgrade to {NEW}", version=NEW)
-        self._ask(request, f"cluster drain a --for-upgrade {NEW}")
-        self._settle(lambda seen: "a" in seen.clusters and seen.clusters["a"].state == "Upgrading")
-        self._check(set(self._replicas("hoge")) == {"b-1", "c-3"}, "hoge is not where its class wants it")
-        self._check(self._on("a-2") == 0, "the cluster is not empty")
-        self._file("a", "VERSION").write_text(f"{NEW}\n")
-        self._say(f"echo {NEW} > clusters/a/VERSION: people upgrade it, and let its shops come back")
-        self._return("upgraded")
+        with self.visiting.nobody_fails("while cluster a was emptied, upgraded and filled again"):
+            self._ask(request, f"cluster drain a --for-upgrade {NEW}")
+            self._settle(lambda seen: "a" in seen.clusters and seen.clusters["a"].state == "Upgrading")
+            self._check(set(self._replicas("hoge")) == {"b-1", "c-3"}, "hoge is not where its class wants it")
+            self._check(self._on("a-2") == 0, "the cluster is not empty")
+            self.visiting.follow()
+            self.visiting.kill("a")
+            self._file("a", "VERSION").write_text(f"{NEW}\n")
+            self._say(f"echo {NEW} > clusters/a/VERSION: people upgrade it, and let its shops come back")
+            self.visiting.servers.revive("a")
+            self._return("upgraded")
 
     def _isolate(self) -> None:
         self._chapter("A flash sale at hoge: an environment of its own, so that nobody else feels it")
         fleet = self.stage.workplace.fleet
-        copies = isolated(fleet.shop_classes["standard"].spec.configuration)
+        configuration = fleet.shop_classes["standard"].spec.configuration
+        copies = isolated(configuration, self.visiting.servers.ports.endpoint)
         (self.stage.settings.fleet / "isolated.yaml").write_text(
             f"# ShopSets for one shop under load: they serve only whom a person isolates.\n{shopsets(copies)}"
         )
         self.stage.reopen()
         names = tuple(copy.name for copy in copies)
         self._say(f"two more ShopSets, {' and '.join(names)}, are a few lines of YAML in fleet/isolated.yaml")
+        self._serve()
         self.stage.until(_all_healthy(names), f"{' and '.join(names)} run what prod runs")
-        self._ask(Isolate(shop="hoge", reason="flash sale at noon"), "shop isolate hoge -m 'flash sale at noon'")
-        self._settle()
+        with self.visiting.nobody_fails("while hoge moved"):
+            self._ask(Isolate(shop="hoge", reason="flash sale at noon"), "shop isolate hoge -m 'flash sale at noon'")
+            self._settle()
+        began = self.visiting.follow()
+        self._check(
+            f'"{self._replicas("hoge")[0]}"' in self.visiting.ask(host_of("hoge")),
+            "hoge was not led to its own ShopSet",
+        )
+        self.visiting.look("hoge by itself, the others without it", since=began)
+        hosts = {host for name in names for host in self.visiting.served_by(name, began)}
+        self._check(hosts == {host_of("hoge")}, f"hoge's ShopSets served {hosts}")
         self._check(set(self._replicas("hoge")) == set(names), "hoge is not isolated")
         self._check(self._on(names[0]) == 1, "hoge is not by itself")
 
@@ -150,6 +219,9 @@ class ShopStory:
         self._command(f"shop where hoge --at {at}")
         told = self._quote(lambda: where(settings, "hoge", at, Output.TABLE))
         self._check("a-2" in told[1], "history does not know where hoge was")
+        self._command("edge status")
+        self._quote(lambda: edge_status(settings, agents=[], output=Output.TABLE))
+        self.visiting.total()
 
     # -- what happens
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shopset.cli import exits
-from shopset.cli.demo.fleets import layout
+from shopset.cli.demo.children import Children, ending_by_signals
+from shopset.cli.demo.edges import Edge, find_haproxy
+from shopset.cli.demo.fleets import layout, visits
 from shopset.cli.demo.placing import OLD, ShopStory
 from shopset.cli.demo.screens import Screen
+from shopset.cli.demo.servers import Ports, Servers
 from shopset.cli.demo.stages import Stage, StoryError
+from shopset.cli.demo.visiting import Visiting
 from shopset.cli.scaffolding import (
     EXAMPLE,
     REPOSITORIES,
@@ -35,17 +39,32 @@ def demo(settings: Settings, *, folder: Path | None, apps: Path | None, configur
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise ScaffoldError(f"{folder} is not empty: name a new folder")
     settings = replace(settings, fleet=home / "fleet", cache=home / "cache")
-    with Screen() as screen:
-        stage = _set_up(settings, home, apps or EXAMPLE / "apps", configuration or EXAMPLE / "configuration", screen)
-        _ReleaseStory(stage).play()
-        ShopStory(stage).play()
+    haproxy = find_haproxy(settings.environment)
+    system = home / "git" / f"{REPOSITORIES[0]}.git"
+    ports = Ports()
+    with Screen() as screen, ending_by_signals():
+        trees = apps or EXAMPLE / "apps", configuration or EXAMPLE / "configuration"
+        stage = _set_up(settings, home, *trees, screen, ports)
+        children = Children(home / "logs", settings.environment)
+        visiting = Visiting(
+            Edge(children, ports, haproxy, str(system)),
+            Servers(children, ports),
+            visits(),
+            lambda: git(["rev-parse", "refs/heads/placement"], system, settings.environment).strip(),
+            screen.say,
+        )
+        try:
+            _ReleaseStory(stage).play()
+            ShopStory(stage, visiting).play()
+        finally:
+            visiting.close(home / "edge")
     _close(stage, home)
     return exits.OK
 
 
-def _set_up(settings: Settings, home: Path, apps: Path, configuration: Path, screen: Screen) -> Stage:
+def _set_up(settings: Settings, home: Path, apps: Path, configuration: Path, screen: Screen, ports: Ports) -> Stage:
     screen.chapter("A fleet of eight ShopSets on three clusters, 300 shops, and three git repositories")
-    made = layout(home, _configurations(configuration))
+    made = layout(home, _configurations(configuration), ports.endpoint)
     write_fleet(home / "fleet", made)
     for cluster in made.topology:
         (home / "clusters" / cluster).mkdir(parents=True)
@@ -162,6 +181,7 @@ def _close(stage: Stage, home: Path) -> None:
     fleet = shlex.quote(str(home / "fleet"))
     write(f"\nDone in {stage.screen.seconds:.0f} s. Everything is in {home}:\n")
     write("  git/        the three repositories     fleet/  the resources     clusters/  what Kubernetes would hold\n")
+    write("  edge/       what HAProxy was told\n")
     write("\nTry next:\n")
     shopctl = shlex.quote(str(Path(sys.argv[0]).absolute())) if Path(sys.argv[0]).name == "shopctl" else "shopctl"
     environment = f"SHOPSET_FLEET={fleet} SHOPSET_CACHE={shlex.quote(str(home / 'cache'))}"
@@ -173,6 +193,7 @@ def _close(stage: Stage, home: Path) -> None:
         "release status",
         "release history",
         "shop where hoge",
+        "edge where hoge.shop-pro.jp",
         "cluster list",
         "cluster drain b -m 'new disks' --dry-run",
         "simulate --lose region=tokyo",

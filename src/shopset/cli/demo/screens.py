@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shopset.cli.demo.pictures import Picture
+from shopset.cli.demo.tallies import Tally
 from shopset.core.fleets import Fleet
 from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Phase, Plan
@@ -34,13 +35,17 @@ class Screen:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
-        self._live = Live(console=self._console, refresh_per_second=8) if sys.stdout.isatty() else None
         self._start = time.monotonic()
         self._chapter = ""
         self._lines: list[Text] = []
         self._table: Table | None = None
         self._picture: Table | None = None
         self._printed: Sequence[str] = ()
+        self.shoppers: Callable[[], Tally] | None = None
+        """What shoppers got within the last second."""
+        # It draws by itself, so that the shoppers are seen while nothing else happens; and now, so all else is there.
+        live = Live(console=self._console, refresh_per_second=8, get_renderable=self._render)
+        self._live = live if sys.stdout.isatty() else None
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -134,10 +139,25 @@ class Screen:
 
     def _refresh(self) -> None:
         if self._live is not None:
-            title = Text(f"{self._chapter}   {self.seconds:.0f}s", "bold")
-            pictures = [each for each in (self._table, self._picture) if each is not None]
-            parts: list[RenderableType] = [title, *pictures, Text(), *self._lines[-_LINES:]]
-            self._live.update(Group(*parts))
+            self._live.refresh()
+
+    def _render(self) -> RenderableType:
+        title = Text(f"{self._chapter}   {self.seconds:.0f}s", "bold")
+        pictures = [each for each in (self._table, self._picture) if each is not None]
+        shoppers = [] if self.shoppers is None else [_traffic(self.shoppers())]
+        parts: list[RenderableType] = [title, *pictures, *shoppers, Text(), *self._lines[-_LINES:]]
+        return Group(*parts)
+
+
+def _traffic(told: Tally) -> Text:
+    """Return a line with the requests of the last second: how many, who served them, and what went wrong."""
+    served = "   ".join(f"{name} {'|' * round(count / 10)} {count}" for name, count in told.shopsets.items())
+    return Text.assemble(
+        (f" shoppers {told.requests}/s   ", "bold"),
+        (served, "green"),
+        (f"   told to wait {told.told_to_wait}", "yellow" if told.told_to_wait else "dim"),
+        (f"   failed {told.failed}", "bold red" if told.failed else "dim"),
+    )
 
 
 def _member(name: str, observed: Observed) -> Text:

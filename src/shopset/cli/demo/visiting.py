@@ -17,6 +17,8 @@ _RUSH: Final = 50
 """Times its limit that a shop is asked for."""
 _LOOK: Final = 2.0
 """Seconds of shoppers that are looked at where nothing has to be waited for."""
+_MEMORY: Final = 20.0
+"""Seconds within which the edge still counts a request: its windows are of ten, and it looks at the one before too."""
 _OK, _UNAVAILABLE = 200, 503
 
 
@@ -34,6 +36,10 @@ class Visiting:
     """Tells people something, in a style."""
     _shoppers: Shoppers = field(init=False)
     _began: float = field(init=False)
+    _rushed: dict[str, float] = field(default_factory=dict)
+    """Host -> when it was rushed at no more."""
+    _unredundant: set[str] = field(default_factory=set)
+    """Hosts that were down with their only replica."""
 
     def open(self) -> None:
         """Start the edge, and then shoppers."""
@@ -64,7 +70,7 @@ class Visiting:
     def follow(self) -> float:
         """Wait until the edge routes by the placement as git has it. Returns the moment."""
         head = self.head()
-        self.edge.until(lambda status: status.get("applied") == head, f"the edge routes by {head[:7]}")
+        self.edge.until(lambda status: status.get("commit") == head, f"the edge routes by {head[:7]}")
         return time.monotonic()
 
     def kill(self, cluster: str) -> float:
@@ -98,6 +104,7 @@ class Visiting:
         if late:
             # What was on its way to a server that died and may not be sent twice is the only loss.
             raise StoryError(f"shops with another replica failed: {late[:5]}")
+        self._unredundant |= set(single)
         if not single:
             return
         down = tally(each for each in found if each.host in single and each.began > dead)
@@ -113,7 +120,7 @@ class Visiting:
         self._shoppers.visit("rush", {host: 1.0}, _RUSH * limit, others=0)
         time.sleep(2 * _LOOK)
         self._shoppers.visit("rush", {}, 0)
-        ended = time.monotonic()
+        ended = self._rushed[host] = time.monotonic()
         before = tally(each for each in self._shoppers.since(calm, began) if each.host != host)
         during = self._shoppers.since(began, ended)
         others, rushed = (tally(each for each in during if (each.host == host) is here) for here in (False, True))
@@ -125,8 +132,8 @@ class Visiting:
         self.say(f"the others during: {others.text}; half of them within {1000 * others.median:.1f} ms", "green")
         if rushed.failed or before.failed or others.failed or others.told_to_wait or before.told_to_wait:
             raise StoryError(f"the rush was felt: {rushed}, {others}")
-        # The burst, and what the limit lets through; generous, as a second may be cut anywhere.
-        if not 0 < served <= 2 * limit * (seconds + 1) or not rushed.told_to_wait:
+        # In each second what the limit says and the burst; twice that, as the edge counts in windows, and by chance.
+        if not 0 < served <= 4 * limit * (seconds + 1) or not rushed.told_to_wait:
             raise StoryError(f"{served} requests of the rush were served in {seconds:.1f} s")
 
     def served_by(self, shopset: str, since: float) -> set[str]:
@@ -134,8 +141,16 @@ class Visiting:
         return {each.host for each in self._shoppers.since(since) if each.shopset == shopset}
 
     def total(self) -> None:
-        """Tell what all shoppers got, from the beginning."""
-        self.say(f"shoppers, all in all: {tally(self._shoppers.since(self._began)).text}", "bold")
+        """Tell what all shoppers got, from the beginning. Raises StoryError where a shop with two replicas ever failed."""
+        found = self._shoppers.since(self._began)
+        self.say(f"shoppers, all in all: {tally(found).text}", "bold")
+        failed = [each for each in found if each.failed and each.safe]
+        if felt := [each for each in failed if each.host not in self._unredundant]:
+            raise StoryError(f"shops with two replicas failed: {felt[:5]}")
+        if failed:
+            self.say(
+                "whatever failed was of shops with one replica, while that was dead and nobody had re-placed them", ""
+            )
 
     def close(self, kept: Path) -> None:
         """End everything, and leave in `kept` what the edge had on disk."""
@@ -144,10 +159,15 @@ class Visiting:
 
     def _check_served(self, found: Collection[Visit], what: str) -> None:
         told = tally(found)
-        failed = [each for each in found if each.failed or each.told_to_wait]
+        failed = [each for each in found if each.failed or (each.told_to_wait and not self._is_late_of_rush(each))]
         if failed or not found:
             raise StoryError(f"shoppers felt it: {what}: {told.text}: {failed[:5]}")
         self.say(f"{what}: {told.text}", "green")
+
+    def _is_late_of_rush(self, visit: Visit) -> bool:
+        """Whether it is one to a shop whose rush the edge has not forgotten yet."""
+        ended = self._rushed.get(visit.host)
+        return ended is not None and visit.began < ended + _MEMORY
 
 
 def _counts(told: Tally) -> str:
