@@ -35,7 +35,7 @@ _LOG: Final = ",".join(
         '"shop":"%[var(txn.r),field(1,:)]"',
         '"shopset":"%[var(txn.by)]"',
         # A request that can't be read has no variables, and HAProxy writes `-`, which is no number.
-        '"hops":"%[var(txn.hops,0)]"',
+        '"hops":%[var(txn.hops,0)]',
         '"status":%ST',
         '"received":%U',
         '"sent":%B',

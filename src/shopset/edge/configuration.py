@@ -141,7 +141,7 @@ def _backend(facts: EdgeFacts, place: Place, shopset: EdgeShopSet) -> Iterator[s
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     options = ""
     if url.scheme == "https":
-        options += " ssl verify required ca-file @system-ca"
+        options += f" ssl verify required ca-file {place.authorities}"
         if _is_name(url):
             options += f" sni str({host}) check-sni {host}"
     if _is_name(url):

@@ -32,6 +32,8 @@ class Place:
     """Client addresses that are counted at once."""
     log: str = ""
     """Where access logs go, as in `127.0.0.1:514` or `/run/log.sock`; without it there are none."""
+    authorities: str = "@system-ca"
+    """A file with the certificates of the authorities that ShopSets with HTTPS are signed by."""
     user: str = ""
     group: str = ""
     spares: int = 16
