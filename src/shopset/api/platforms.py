@@ -1,19 +1,23 @@
 """Platform: what the ShopSets are copies of, and how they are delivered. One per fleet."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, model_validator
+from pydantic.alias_generators import to_camel
 
 from shopset.api._objects import Line, Object, Resource, Status, check_exactly_one
 from shopset.api.clusters import Cluster
-from shopset.api.durations import Duration, parse_duration
+from shopset.api.durations import Duration, format_duration, parse_duration
 from shopset.api.errors import InvalidValueError, quoted
 from shopset.api.gates import Expression, LabelName
 from shopset.api.names import Name, Prefix
-from shopset.api.shopsets import PositiveFloat, PositiveInt
+from shopset.api.shopsets import PositiveFloat, PositiveInt, Requests
 from shopset.api.urls import Endpoint, RepositoryUrl, repository_folder, repository_parent
 
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_HOUR: Final = timedelta(hours=1)
 _OWN_CLUSTER: Final = "https://kubernetes.default.svc"
 """How Argo CD calls the cluster that it is in."""
 
@@ -248,12 +252,21 @@ class EdgeHealth(Object):
     slow_start: Duration = parse_duration("10s")
     """Within which it gets its full share again."""
 
+    @model_validator(mode="after")
+    def _is_within_reason(self) -> Self:
+        for field, least in (("interval", _MILLISECOND), ("timeout", _MILLISECOND), ("slow_start", timedelta())):
+            duration: timedelta = getattr(self, field)
+            if not least <= duration <= _HOUR:
+                message = f"{format_duration(duration)} is no time for this"
+                raise InvalidValueError(message, f"write {format_duration(least)} to 1h", (to_camel(field),))
+        return self
+
 
 class ClientLimits(Object):
     """How much traffic one client address may have, over all shops."""
 
     requests_per_second: PositiveFloat | None = None
-    burst: PositiveInt | None = None
+    burst: Requests | None = None
 
 
 class Edge(Object):

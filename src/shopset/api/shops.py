@@ -9,7 +9,7 @@ from shopset.api.durations import Duration, parse_duration
 from shopset.api.errors import InvalidValueError
 from shopset.api.hosts import Host
 from shopset.api.names import Name
-from shopset.api.shopsets import PositiveFloat, PositiveInt
+from shopset.api.shopsets import PositiveFloat, PositiveInt, Requests
 
 
 class Isolation(Object):
@@ -26,7 +26,7 @@ class Limits(Object):
 
     requests_per_second: PositiveFloat | None = None
     """Requests per second that one shop may have over time."""
-    burst: PositiveInt | None = None
+    burst: Requests | None = None
     """Requests that it may have at once beyond that."""
 
 

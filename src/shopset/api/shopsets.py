@@ -9,6 +9,8 @@ from shopset.api.names import Name
 from shopset.api.urls import Endpoint
 
 PositiveInt = Annotated[StrictInt, Field(ge=1)]
+Requests = Annotated[StrictInt, Field(ge=1, le=1_000_000_000)]
+"""How many requests at once."""
 PositiveFloat = Annotated[StrictFloat, Field(gt=0)]
 
 
@@ -21,7 +23,7 @@ class Capacity(Object):
     """How many shops it serves at most."""
     connections: PositiveInt | None = None
     """Database connections that it opens."""
-    concurrency: PositiveInt | None = None
+    concurrency: Requests | None = None
     """Requests that it answers at once; the edge refuses or spills what is beyond."""
 
 

@@ -124,6 +124,17 @@ class TestFacts:
             "standard": EdgeClass("standard", RateLimit(20.0, 40), (70, 30), "Spill", replicas=2),
         }
 
+    @pytest.mark.parametrize(("time", "slow"), [("1ms", "0s"), ("1h", "1h")])
+    def test_whatever_a_fleet_may_say_can_be_read(self, time: str, slow: str) -> None:
+        health = {"interval": time, "timeout": time, "slowStart": slow, "fall": 100, "rise": 1000}
+        limits = {"requestsPerSecond": 5e-324 if slow == "0s" else 1.7e308, "burst": 10**9}
+        classes = {"standard": {**STANDARD, "limits": limits}}
+        capacity = {name: {"capacity": {"concurrency": 10**9}} for name in COPIES}
+        wish = {"s-1": EdgeWish(1.7e308, 10**15 - 1)}
+        # A world reads what it writes, and takes no damage.
+        world = settled(fleet(classes=classes, shopsets=capacity, health=health, clients=limits), shops(wish))
+        assert world.placement.edge.settings.clients == RateLimit(limits["requestsPerSecond"], 10**9)
+
     def test_what_platforms_say_by_default_is_what_edges_take_by_default(self) -> None:
         assert settled(fleet()).placement.edge.settings == EdgeSettings()
 
