@@ -245,11 +245,11 @@ def test_files_that_are_served_no_longer_are_removed_after_a_while(
     certificates.look(NOW)
     (source / "a.pem").write_text(pems["renewed"])
     (source / "b.pem").unlink()
-    for _ in range(3):
-        certificates.look(NOW)
+    for minutes in range(1, 4):
+        certificates.look(NOW + timedelta(minutes=minutes))
         # The one before it, too, until HAProxy has taken the new one.
         assert len(list(state.glob("a.*.pem"))) == 2
-    certificates.look(NOW)
+    certificates.look(NOW + timedelta(minutes=4))
     assert len(list(state.glob("a.*.pem"))) == 2
     assert not list(state.glob("b.*.pem"))
 

@@ -187,13 +187,12 @@ def _time(tag: int, content: bytes) -> datetime:
 def remarks_of_time(certificates: Mapping[str, Certificate], now: datetime) -> Iterator[Remark]:
     """Tell which certificates are not valid, or not for long."""
     for name, each in certificates.items():
-        end = f"{each.not_after:%Y-%m-%d %H:%M} UTC"
         if now < each.not_before:
             yield Remark(name, "NotYetValid", f"is valid from {each.not_before:%Y-%m-%d %H:%M} UTC on")
         elif now >= each.not_after:
-            yield Remark(name, "Expired", f"expired at {end}")
+            yield Remark(name, "Expired", f"expired at {each.not_after:%Y-%m-%d %H:%M} UTC")
         elif now >= each.not_after - min(EXPIRING, (each.not_after - each.not_before) / 3):
-            yield Remark(name, "Expiring", f"expires at {end}")
+            yield Remark(name, "Expiring", f"expires at {each.not_after:%Y-%m-%d %H:%M} UTC")
 
 
 def shadowed(certificates: Mapping[str, Certificate], now: datetime) -> dict[str, str]:

@@ -71,7 +71,9 @@ def _item(entry: os.DirEntry[str]) -> tuple[str, Files] | None:
     if entry.name.startswith("."):
         return None
     if entry.name.endswith(_SUFFIX):
-        return entry.name.removesuffix(_SUFFIX), _files(entry.path)
+        # The entry knows its own path as text, which for very many is cheaper than a Path.
+        path = entry.path
+        return entry.name.removesuffix(_SUFFIX), Files(_stamp(entry), lambda: [_read(path)])
     return (entry.name, _pair(entry.path)) if entry.is_dir() else None
 
 
@@ -88,13 +90,13 @@ def _missing() -> Sequence[bytes]:
 
 
 def _files(*paths: str) -> Files:
-    return Files(_stamp(paths), lambda: [_read(path) for path in paths])
+    return Files(_stamp(*map(Path, paths)), lambda: [_read(path) for path in paths])
 
 
-def _stamp(paths: Sequence[str]) -> object:
+def _stamp(*files: "Path | os.DirEntry[str]") -> object:
     """Return what changes when one of some files does; None where one is missing."""
     try:
-        seen = [Path(path).stat() for path in paths]
+        seen = [file.stat() for file in files]
     except OSError:
         return None
     return tuple((each.st_mtime_ns, each.st_ino, each.st_size) for each in seen)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +42,10 @@ _COPY: Final = re.compile(r"(?P<name>.+)\.(?P<digest>[0-9a-f]{16})\.pem\Z")
 _NEW: Final = ".new"
 _GRACE: Final = 900.0
 """Seconds that a file stays which is served no longer: HAProxy may be starting with the list of before."""
+_JUDGE: Final = timedelta(minutes=1)
+"""After which time alone is looked at."""
+_SYNC_ONE_BY_ONE: Final = 16
+"""More files than that are brought to the disk at one stroke: each by itself takes some milliseconds."""
 _MANY: Final = 100
 """Certificates that may go away at once, or a tenth of all where that is more. All of several never do."""
 _log = logging.getLogger(__name__)
@@ -90,6 +94,10 @@ class Certificates:
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _remarks: tuple[Remark, ...] = ()
     _of_owners: tuple[Remark, ...] = ()
+    _of_sources: tuple[Remark, ...] = ()
+    _judged: datetime | None = None
+    """When all was judged and written last; None where that is to be done."""
+    _unsynced: list[Path] = field(default_factory=list)
     _leftovers: dict[str, float] = field(default_factory=dict)
     """Files that are served no longer -> since when."""
 
@@ -110,17 +118,24 @@ class Certificates:
         remarks: list[Remark] = []
         items, is_whole = self._scan(remarks)
         present = self._present()
+        is_news = LIST not in present
         for name, item in items.items():
             entry = self._entries.setdefault(name, _Entry())
             has_lost_copy = entry.served is not None and entry.served.file not in present
             if item.stamp is None or item.stamp != entry.stamp or has_lost_copy:
+                is_news = True
                 self._take(name, item, entry, now)
         if is_whole:
-            self._drop(self._entries.keys() - items.keys(), present, remarks)
+            is_news |= self._drop(self._entries.keys() - items.keys(), present, remarks)
+        is_news |= tuple(remarks) != self._of_sources
+        if self._judged and not is_news and now - self._judged < _JUDGE:
+            return False
+        self._of_sources, self._judged = tuple(remarks), None
+        self._sync()
         has_changed = self._write_list(now, remarks)
         remarks += [Remark(name, "Refused", each.trouble) for name, each in self._entries.items() if each.trouble]
         remarks += remarks_of_time(self.served(), now)
-        self._remarks = tuple(remarks)
+        self._remarks, self._judged = tuple(remarks), now
         self._tidy()
         return has_changed
 
@@ -242,9 +257,20 @@ class Certificates:
             new.unlink(missing_ok=True)
             raise
         new.replace(path)
+        self._unsynced.append(path)
 
-    def _drop(self, gone: Iterable[str], present: set[str], remarks: list[Remark]) -> None:
-        """Forget what no source has any more, but where that are suspiciously many.
+    def _sync(self) -> None:
+        """Have the copies on the disk before the list names them: HAProxy would not start with half of one."""
+        if len(self._unsynced) > _SYNC_ONE_BY_ONE:
+            os.sync()
+        else:
+            for path in self._unsynced:
+                with suppress(FileNotFoundError), path.open("rb") as file:
+                    os.fsync(file.fileno())
+        self._unsynced.clear()
+
+    def _drop(self, gone: Iterable[str], present: set[str], remarks: list[Remark]) -> bool:
+        """Forget what no source has any more, but where that are suspiciously many. Returns whether anything was.
 
         An unmounted volume is an empty folder. Whoever means it removes the copies in the state folder as well.
         """
@@ -258,8 +284,10 @@ class Certificates:
                 f" Where that is meant, remove their files from {self.folder}"
             )
             remarks.append(Remark(str(self.folder), "Kept", message))
-        for name in set(gone) - kept:
+        going = set(gone) - kept
+        for name in going:
             del self._entries[name]
+        return bool(going)
 
     def _file(self, name: str) -> str:
         served = self._entries[name].served
@@ -291,6 +319,8 @@ class Certificates:
         if path.exists() and path.read_text() == text:
             return False
         _write(new, text)
+        self._unsynced.append(new)
+        self._sync()
         new.replace(path)
         return True
 
@@ -332,6 +362,7 @@ class Certificates:
 
     def _refuse(self, file: str, words: str) -> None:
         """Go back to what was served before: HAProxy would not start with a list that has what it refuses."""
+        self._judged = None
         for entry in self._entries.values():
             if entry.served and entry.served.file == file:
                 entry.trouble = f"HAProxy refuses it: {words}"
@@ -410,13 +441,11 @@ def _told(error: ssl.SSLError) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that is on the disk when this returns, and that only its owner may read. Raises OSError."""
+    """Write a file that only its owner may read. Raises OSError."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
-        file.flush()
-        os.fsync(descriptor)
 
 
 def _lines(maps: Iterable[Path]) -> Iterator[str]:
