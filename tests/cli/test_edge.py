@@ -479,10 +479,10 @@ class TestGuide:
             for block in re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
             for document in yaml.safe_load_all(block)
         ]
-        assert [each["kind"] for each in documents] == ["ShopClass", "ShopSet", "Platform"]
-        for each in documents[:2]:
+        assert [each["kind"] for each in documents] == ["ShopClass", "ShopSet", "Cluster", "Platform"]
+        for each in documents[:3]:
             KINDS[each["kind"]].model_validate(each)
-        Edge.model_validate(documents[2]["spec"]["edge"])
+        Edge.model_validate(documents[3]["spec"]["edge"])
 
 
 class TestConfig:
