@@ -64,7 +64,7 @@ def overlay(count: int, hosts: int, facts: EdgeFacts, groups: int) -> dict[str, 
 def changes(program: str, options: argparse.Namespace, folder: Path) -> None:
     """Swap overlays and reload."""
     with edges.quick_origins(program, folder, [edges.shopset_name(number) for number in range(SHOPSETS)]) as endpoints:
-        facts = edges.facts_of(endpoints, EdgeClass("standard", limit=RateLimit(1000, 1000), replicas=2))
+        facts = edges.facts_of(endpoints, EdgeClass("standard", limit=RateLimit(1000.0, 1000), replicas=2))
         groups, port = edges.groups_of(options.groups, SHOPSETS), free_port()
         state = folder / "edge"
         file = edges.lay_down(state, facts, groups, edges.shops_of(options.hosts, options.groups), port)
