@@ -201,6 +201,26 @@ class TestCapacity:
         said = shopctl("capacity", "beta")
         assert (said.code, "there is no tier 'beta'; there are prod" in said.err) == (exits.FAILURE, True)
 
+    def test_a_canary_share_has_a_row_of_its_own(self, shopctl: Shopctl) -> None:
+        assert "CANARY" not in shopctl("capacity").out
+        copy = {"tier": "beta", "configuration": "production", "cluster": "a"}
+        beta = named("ShopSet", "beta-a", **copy, capacity={"requestsPerSecond": 100.0})
+        shopctl.write("beta.yaml", named("Tier", "beta", level=1), beta)
+        shopctl.change("classes.yaml", standard={"traffic": {"canary": {"tier": "beta", "percent": 5}}})
+        said = shopctl("capacity", "beta")
+        # 36 shops of 10 + n requests a second, those without whose n ends in 0.
+        requests = 0.05 * sum(10 + n for n in range(40) if n % 10)
+        lines = said.out.splitlines()
+        head = next(number for number, line in enumerate(lines) if line.startswith("CANARY TIER"))
+        assert lines[head + 1].split() == [
+            *("beta", "production", "standard", "1"),
+            *(f"{number:,.0f}" for number in (requests, 0, 100, 100 - requests)),
+        ]
+        (found,) = shopctl.data("capacity")["canaries"]
+        assert (found["shopsets"], found["requests"]) == (["beta-a"], pytest.approx(requests))
+        shopctl.change("classes.yaml", standard={"traffic": {"canary": {"tier": "beta", "percent": 50}}})
+        assert "note: Tier/beta: the canary share of standard, " in shopctl("capacity").err
+
     def test_before_anything_is_placed_it_is_of_the_planned_placement_and_says_so(self, shopctl: Shopctl) -> None:
         from shopset.cli.capacity import look  # noqa: PLC0415  # beside its one use
         from shopset.cli.settings import Settings  # noqa: PLC0415
