@@ -15,7 +15,7 @@ from shopset.edge.configuration import configuration
 from shopset.edge.deciding import Decision, Request, State, decide, turns
 from shopset.edge.places import Place
 from shopset.edge.routes import host_entries, parse_host_value, routes, slot_of
-from support.haproxies import PATIENCE, ask, check, haproxy, running, wait_for_state
+from support.haproxies import PATIENCE, ask, check, haproxy, running, wait_for_state, wait_until_ready
 from support.origins import Origin, free_port, origins
 
 __all__ = ["haproxy"]
@@ -105,7 +105,8 @@ def edge(program: str, folder: Path, chance: random.Random) -> Iterator[Edge]:
         Path(place.moved_map).touch()
         Path(place.configuration).write_text(configuration(facts, place))
         check(program, Path(place.configuration))
-        with running(program, Path(place.configuration), ready=port):
+        with running(program, Path(place.configuration), ready=Path(place.runtime_socket)) as haproxy_process:
+            wait_until_ready(haproxy_process, port)
             for name in NAMES:
                 wait_for_state(Path(place.runtime_socket), f"{name}/p", "UP")
             yield Edge(port, Path(place.runtime_socket), facts, values, shopsets)
