@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,11 @@ from lightkube import Client
 from rich.console import Console
 from rich.text import Text
 
+from shopset.cli.demo.children import Children
+from shopset.cli.demo.edges import Edge, HAProxyMissingError, find_haproxy
+from shopset.cli.demo.servers import AGENT, Ports, Servers
+from shopset.cli.demo.stages import StoryError as EdgeError
+from shopset.cli.demo.visiting import Visiting
 from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, write_fleet
 from shopset.kube.clients import RESOURCES, KubeError, asking, connect
 from testbed import beds
@@ -47,12 +53,15 @@ _COPIES: Final = (
     Copy("c-2", "prod", "production", "c", requests=60.0),
 )
 _SHOPS: Final = ("hoge", *(f"shop-{number:02}" for number in range(1, 20)))
+_LIMIT: Final = 20
+"""Requests per second that a shop may have; it is asked for a quarter of them."""
 _CLASS: Final = "\n".join(
     (
         "apiVersion: shopset.dev/v1alpha1",
         "kind: ShopClass",
         "metadata: {name: standard}",
-        "spec: {tier: prod, configuration: production, replicas: 2, across: [cluster]}",
+        "spec: {tier: prod, configuration: production, replicas: 2, across: [cluster],",
+        f"  limits: {{requestsPerSecond: {_LIMIT}.0, burst: {_LIMIT}}}}}",
     )
 )
 _TROUBLE: Final = r'{range .items[*]}{.metadata.name}: {.status.conditions[?(@.status=="False")].message}{"\n"}{end}'
@@ -83,6 +92,8 @@ class _Story:
         self._bed: Bed | None = None
         self._client: Client | None = None
         self._controller: subprocess.Popen[bytes] | None = None
+        self._ports = Ports()
+        self._visiting: Visiting | None = None
 
     def play(self) -> None:
         """Tell the whole story, and check it. Raises StoryError, StartError and ProgramMissingError."""
@@ -95,7 +106,9 @@ class _Story:
         self._bad_release(good)
         self._hold(good, prod=first)
         self._place_shops()
+        self._open_edge(bed)
         self._lose(bed)
+        self._rush()
         self._drain()
         self._look_back(bed)
 
@@ -106,7 +119,9 @@ class _Story:
                 self._console.input("\nLook around in another terminal; Enter ends everything. ")
 
     def close(self) -> None:
-        """End and remove everything, or say how a person does."""
+        """End and remove everything, or say how a person does. The edge ends in any case: it is this process's own."""
+        if self._visiting is not None:
+            self._visiting.close(self._home / "edge")
         if self._client is not None:
             self._client.close()
         if self._keep:
@@ -162,12 +177,16 @@ class _Story:
         self._type("kubectl wait --for=condition=Established --timeout=60s customresourcedefinition --all >/dev/null")
         self._type(f"kubectl create namespace {_FLEET} && kubectl config set-context --current --namespace={_FLEET}")
         topology = {name: {"region": name} for name in ("a", "b", "c")}
-        layout = Layout(f"{bed.git}{_FLEET}", "", _TIERS, ("staging", "production"), _COPIES, topology)
+        copies = [replace(copy, endpoint=self._ports.endpoint(copy.name)) for copy in _COPIES]
+        layout = Layout(f"{bed.git}{_FLEET}", "", _TIERS, ("staging", "production"), copies, topology)
         write_fleet(self._home / "fleet", layout)
         platform = self._home / "fleet" / "platform.yaml"
         content = yaml.safe_load(platform.read_text())
         content["spec"]["delivery"]["argocd"] = {"retry": {"limit": 1, "backoff": {"duration": "1s"}}}
         content["spec"]["placement"] = {"waves": {"share": 25, "pause": "2s"}}
+        # A machine that plays a whole story stalls more than a server does: look less often than usual, and wait longer.
+        health = {"interval": "250ms", "timeout": "2s", "rise": 2, "slowStart": "1s"}
+        content["spec"]["edge"] = {"health": health, "agents": [self._ports.endpoint(AGENT)]}
         platform.write_text(yaml.safe_dump(content, sort_keys=False))
         self._type("cat fleet/platform.yaml fleet/tiers.yaml")
         self._type("kubectl apply -f fleet")
@@ -248,8 +267,34 @@ class _Story:
         self._until("every shop has two ShopSets", lambda: all(len(each) == 2 for each in self._where().values()))
         self._show_shops(f"{len(_SHOPS)} shops are served, each by two ShopSets on different clusters")
 
+    def _open_edge(self, bed: Bed) -> None:
+        self._chapter("The edge: HAProxy leads each shopper to a ShopSet that serves the shop")
+        system = f"{bed.repositories / _FLEET / REPOSITORIES[0]}.git"
+        children = Children(self._home / "logs", self._environment)
+        options = (f"--git-credentials={self._home / 'credentials'}", "--poll=1")
+        edge = Edge(
+            children, self._ports, find_haproxy(self._environment), f"{bed.git}{_FLEET}/{REPOSITORIES[0]}.git", options
+        )
+        visiting = self._visiting = Visiting(
+            edge,
+            Servers(children, self._ports),
+            {_host(shop): _LIMIT / 4 for shop in _SHOPS},
+            lambda: self._run(f"git -C {system} rev-parse refs/heads/placement").strip(),
+            self._happened,
+        )
+        for copy in _COPIES:
+            visiting.servers.start(copy.name, copy.cluster)
+        self._command(f"{shlex.join(edge.command)} &")
+        visiting.open()
+        visiting.ask(_host("hoge"))
+        visiting.look("the first seconds")
+
+    def _rush(self) -> None:
+        self._chapter("A rush at shop-01, 50 times what its class allows: only its own shoppers feel it")
+        self._visitors.rush(_host("shop-01"), _LIMIT)
+
     def _lose(self, bed: Bed) -> None:
-        self._chapter("Cluster a is lost: every shop there stays up, served by its other replica")
+        self._chapter("Cluster a dies under load: every shop there stays up, served by its other replica")
         before, pid = self._where(), bed.pid("a-apiserver")
         git = bed.git_as("anna").rstrip("/")
         who = "git config --file gitconfig user.name anna && git config --file gitconfig user.email anna@example.com"
@@ -263,38 +308,47 @@ class _Story:
         self._environment |= {"GIT_CONFIG_GLOBAL": str(self._home / "gitconfig"), "PATH": path}
         self._type(f"kill -STOP {pid}   # its API server answers nobody any more")
         try:
+            began = time.monotonic()
+            self._visitors.judge_loss(began, self._visitors.kill("a"), [_host(shop) for shop in _SHOPS], ())
             self._type(
                 "shopctl --kubeconfig=$KUBECONFIG --context=management cluster lost a -m 'power failure' --no-wait"
             )
             self._until("no shop is on a", lambda: self._nobody_is_on("a-1"))
             self._type("kubectl get clusters.shopset.dev")
             self._show_shops("all shops have two ShopSets again, and only those moved that had one on a")
+            self._visitors.look("since the edge knows it", since=self._visitors.follow())
         finally:
             self._type(f"kill -CONT {pid}   # it answers again")
         moved = [name for name, now in self._where().items() if now != before[name]]
         if any("a-1" not in before[name] for name in moved):
             raise StoryError(f"shops moved that had nothing on a: {moved}")
-        self._bring_back("a", "repaired", before)
+        self._visitors.servers.revive("a")
+        with self._visitors.nobody_fails("while shops went home"):
+            self._bring_back("a", "repaired", before)
 
     def _drain(self) -> None:
         self._chapter(
             "Cluster b is emptied for new disks: its shops go elsewhere first, in waves, and no shopper notices"
         )
         before = self._where()
-        self._type(
-            "shopctl --kubeconfig=$KUBECONFIG --context=management cluster drain b -m 'new disks' --no-wait --during-bake"
-        )
         fewest = [2]
 
         def is_empty() -> bool:
             fewest.append(min(map(len, self._where().values())))
             return self._nobody_is_on("b-2") and self._status("cluster", "b").get("state") == "Upgrading"
 
-        self._until("cluster b is empty", is_empty)
-        if min(fewest) < 2:
-            raise StoryError("a shop had less than two replicas while b was emptied")
-        self._show_shops("cluster b is empty; each shop was served by its old replica until the new one served")
-        self._bring_back("b", "'new disks are in'", before)
+        with self._visitors.nobody_fails("while cluster b was emptied, got its disks and was filled again"):
+            self._type(
+                "shopctl --kubeconfig=$KUBECONFIG --context=management cluster drain b -m 'new disks' --no-wait --during-bake"
+            )
+            self._until("cluster b is empty", is_empty)
+            if min(fewest) < 2:
+                raise StoryError("a shop had less than two replicas while b was emptied")
+            self._show_shops("cluster b is empty; each shop was served by its old replica until the new one served")
+            self._visitors.follow()
+            self._visitors.kill("b")
+            self._visitors.servers.revive("b")
+            self._bring_back("b", "'new disks are in'", before)
 
     def _bring_back(self, cluster: str, reason: str, home: dict[str, tuple[str, ...]]) -> None:
         self._type(
@@ -316,8 +370,15 @@ class _Story:
     def _nobody_is_on(self, shopset: str) -> bool:
         return all(len(each) == 2 and shopset not in each for each in self._where().values())
 
+    @property
+    def _visitors(self) -> Visiting:
+        if self._visiting is None:
+            raise StoryError("the edge is not open yet")
+        return self._visiting
+
     def _look_back(self, bed: Bed) -> None:
         self._chapter("In the end")
+        self._visitors.total()
         self._type("kubectl get tiers,shopsets")
         for branch in ("ledger", "placement"):
             self._type(f"git -C {bed.repositories / _FLEET / REPOSITORIES[0]}.git log --oneline {branch}")
@@ -425,6 +486,10 @@ class _Story:
         return f"{_ROOT / 'scripts' / 'testbed'} --folder {self._home / 'bed'} down"
 
 
+def _host(shop: str) -> str:
+    return f"{shop}.example.com"
+
+
 def main() -> int:
     """Play the story; returns the exit code: 1 where something else happened than it says."""
     parser = argparse.ArgumentParser(prog="scripts/demo --kubernetes", description=__doc__)
@@ -435,7 +500,7 @@ def main() -> int:
     try:
         story.play()
         story.wait()
-    except (StoryError, StartError, ProgramMissingError) as error:
+    except (StoryError, EdgeError, HAProxyMissingError, StartError, ProgramMissingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -46,6 +46,10 @@ def test_the_story_is_played_to_its_end() -> None:
     assert takes[0] > approved
     for words in ("cluster a is lost", "cluster a is back", "cluster b is emptied: new disks", "cluster b is back"):
         assert any(words in line for line in story), words
+    for moment in ("the first seconds", "since the edge knows it", "while shops went home", "emptied, got its disks"):
+        assert re.search(rf"{moment}.*: [1-9]\d* requests; .*failed 0 of \d+ GET, 0 of \d+ POST", done.stdout), moment
+    assert re.search(r"shops with another replica: [1-9]\d* requests; .*failed 0 of", done.stdout)
+    assert "told to wait (429)" in done.stdout
     home = re.search("cd (.+)", done.stdout)
     assert home is not None
     assert not Path(home[1]).exists(), "its folder is still there"

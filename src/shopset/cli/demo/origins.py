@@ -41,7 +41,8 @@ class Origin:
             writer.close()
 
     def _page(self, method: str, host: str) -> bytes:
-        body = json.dumps({"shopset": self.name, "release": self._running(), "host": host}).encode() + b"\n"
+        release = {"release": found} if (found := self._running()) else {}
+        body = json.dumps({"shopset": self.name, **release, "host": host}).encode() + b"\n"
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         return head.encode() + (b"" if method == "HEAD" else body)
 
