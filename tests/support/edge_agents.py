@@ -101,6 +101,7 @@ class Edge:
     place: Place
     settings: Settings
     started: list[Agent] = field(default_factory=list)
+    starters: list[Haproxy] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -117,6 +118,7 @@ class Edge:
         haproxy = Haproxy(self.folder, self.place, self.program)
         made = Agent(self.folder, self.place, branch, haproxy, self.settings, metrics, effect)
         self.started.append(made)
+        self.starters.append(haproxy)
         return made
 
     def follow(self, agent: Agent | None = None) -> Agent:
@@ -194,6 +196,9 @@ class Edge:
         while any(map(_runs, self.haproxies())):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+        # Whoever started it takes notice.
+        alive = [starter.is_alive() for starter in self.starters]
+        assert not any(alive)
 
     def haproxies(self) -> list[int]:
         """Return the processes that were started with this state folder's configuration."""

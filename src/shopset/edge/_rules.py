@@ -100,6 +100,9 @@ def edge(facts: EdgeFacts, place: Place) -> Iterator[str]:
         rank = _rank(number)
         yield f"    http-request set-var(txn.to) {rank} if !{_CHOSEN} {_up(rank)} {_well(rank)}"
     yield from _merely_ejected()
+    yield "    # After a reload, requests on connections that were open are the old process's. No backend counts as up in it any more;"
+    yield "    # what fails there goes on by `next`, and so in the new one."
+    yield f"    http-request set-var(txn.to) {_rank(1)} if !{_CHOSEN} {{ stopping }}"
     yield from _switch()
 
 

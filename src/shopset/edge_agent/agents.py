@@ -150,7 +150,6 @@ class Agent:
             self._tell(contacted=self._clock())
         except GitError as error:
             self._git_trouble = str(error)
-            _log.warning("%s", error)
             self._known()
 
     def turn(self) -> None:

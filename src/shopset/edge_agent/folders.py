@@ -45,6 +45,8 @@ class Generation(msgspec.Struct, frozen=True):
     """Entries of hosts.map."""
     digest: str
     """SHA-256 of hosts.map."""
+    configuration: str
+    """The same of haproxy.cfg."""
     folded: datetime
     groups: dict[str, int]
     """Group -> its hosts."""
@@ -115,10 +117,10 @@ class StateFolder:
         folder = self.path / "current"
         try:
             found = _DECODER.decode((folder / "applied.json").read_bytes())
-            (folder / "haproxy.cfg").read_bytes()
-            return found if digest_of(folder / "maps" / "hosts.map") == found.digest else None
+            is_whole = digest_of(folder / "haproxy.cfg") == found.configuration and self.hosts_are_whole(found)
         except (OSError, ValueError):
             return None
+        return found if is_whole else None
 
     def hosts_are_whole(self, generation: Generation) -> bool:
         """Tell whether hosts.map is as it was written."""

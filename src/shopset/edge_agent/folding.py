@@ -54,11 +54,18 @@ def fold(branch: Branch, snapshot: Snapshot, side: Side, place: Place, folder: P
     """Write a generation into an empty folder. Raises OSError, AbsentObjectError, DamagedStoreError."""
     name = generation_name(snapshot, side, place)
     written = _Written()
-    write(folder / "haproxy.cfg", [configuration_text(side, place, name).encode()])
+    text = configuration_text(side, place, name).encode()
+    write(folder / "haproxy.cfg", [text])
     write(folder / "maps" / "hosts.map", _lines(branch, snapshot, side, name, written))
     write(folder / "maps" / "moved.map", map_lines([(COMMIT_KEY, snapshot.commit)]))
     generation = Generation(
-        name, snapshot.commit, written.hosts, written.digest.hexdigest(), now(), dict(sorted(written.groups.items()))
+        name,
+        snapshot.commit,
+        written.hosts,
+        written.digest.hexdigest(),
+        hashlib.sha256(text).hexdigest(),
+        now(),
+        dict(sorted(written.groups.items())),
     )
     write(folder / "applied.json", [describe(generation)])
     return Folded(folder, generation, tuple(written.problems))

@@ -135,7 +135,8 @@ class LocalWatch:
     """Whether the branch of a repository on this disk may have moved, without starting git."""
 
     def __init__(self, url: str) -> None:
-        self._folder = _local_folder(url)
+        self._url = url
+        self._folder: Path | None = None
         self._seen = self._signature()
 
     @property
@@ -150,6 +151,8 @@ class LocalWatch:
         return changed
 
     def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
+        # It may come to be while the agent waits for it.
+        self._folder = self._folder or _local_folder(self._url)
         if self._folder is None:
             return ()
         names = (_REF, Path("packed-refs"), Path("reftable") / "tables.list")
@@ -157,7 +160,9 @@ class LocalWatch:
 
 
 def _local_folder(url: str) -> Path | None:
-    path = unquote(urlsplit(url).path) if url.startswith("file://") else url
+    if "://" in url and not url.startswith("file://"):
+        return None
+    path = unquote(urlsplit(url).path) if "://" in url else url
     for folder in (Path(path), Path(path) / ".git"):
         with suppress(OSError):
             if (folder / "HEAD").is_file() and (folder / "objects").is_dir():

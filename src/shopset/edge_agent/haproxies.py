@@ -102,7 +102,7 @@ class Haproxy:
             return
         try:
             done = subprocess.run(
-                [self.program, "-c", "-q", "-f", str(configuration)],
+                [self.program, "-c", "-f", str(configuration)],
                 capture_output=True,
                 text=True,
                 check=False,
