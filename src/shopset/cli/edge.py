@@ -48,7 +48,7 @@ def where(  # one for each option
     printer = Printer(colour=settings.colour)
     found = _find(placement, host)
     # What was is not as it is now: by an earlier placement no edge is asked.
-    told = [] if at is not None else ask_agents(agents_of(seen, agents), settings.timeout)
+    told = [] if at is not None else ask_agents(agents_of(seen.workplace, agents), settings.timeout)
     if found is None:
         return _unknown(printer, placement, host, output)
     decision = decide(found.value, placement.edge, _states(told), asked)

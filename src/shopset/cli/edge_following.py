@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from shopset.cli import exits
 from shopset.cli.edge_agents import Agent, ask_agents, moment_of
-from shopset.cli.edge_placements import Look, agents_of, look, read
+from shopset.cli.edge_placements import Look, agents_of, look_from, read
 from shopset.cli.printing import Output, Printer, ago, rfc3339, span
 from shopset.cli.settings import Settings
-from shopset.cli.wiring import utc_now
+from shopset.cli.wiring import open_workplace, utc_now
 from shopset.core.release.observed import Repository
 from shopset.core.release.refusals import RequestRefusedError
 from shopset.core.release.revisions import SHORT
@@ -109,13 +109,16 @@ def diff(settings: Settings, agents: Sequence[str], output: Output) -> int:
 
 
 def _edges(settings: Settings, given: Sequence[str]) -> tuple[Look, list[_Edge]]:
-    found = look(settings)
-    urls = agents_of(found, given)
+    workplace = open_workplace(settings)
+    urls = agents_of(workplace, given)
     if not urls:
         raise RequestRefusedError(
             "no agents are known: write them into spec.edge.agents of the Platform, or name one with --agent"
         )
-    return found, [_Edge(each, _behind(found, each.text("commit"))) for each in ask_agents(urls, settings.timeout)]
+    # Agents first: what they have is then among what git has.
+    told = ask_agents(urls, settings.timeout)
+    found = look_from(workplace)
+    return found, [_Edge(each, _behind(found, each.text("commit"))) for each in told]
 
 
 def _behind(found: Look, commit: str) -> int | None:

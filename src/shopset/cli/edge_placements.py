@@ -37,7 +37,11 @@ class Look:
 
 def look(settings: Settings, at: str | None = None) -> Look:
     """Find the commit of the placement that counts, or counted at a time. Raises RequestRefusedError, and as open_workplace."""
-    workplace = open_workplace(settings)
+    return look_from(open_workplace(settings), at)
+
+
+def look_from(workplace: Workplace, at: str | None = None) -> Look:
+    """Do so for a fleet that is open. Raises RequestRefusedError."""
     # Where git is away, what was seen last is what edges go on with too.
     system = workplace.remotes.observe({}).repositories[Repository.SYSTEM]
     head = system.branches.get(BRANCH)
@@ -62,9 +66,9 @@ def read(workplace: Workplace, commit: str) -> Placement:
     return reading.placement
 
 
-def agents_of(look: Look, given: Sequence[str]) -> Sequence[str]:
+def agents_of(workplace: Workplace, given: Sequence[str]) -> Sequence[str]:
     """Return the URLs of the agents to ask: those of the Platform where none is given."""
-    return given or look.workplace.fleet.platform.spec.edge.agents
+    return given or workplace.fleet.platform.spec.edge.agents
 
 
 def _whole(workplace: Workplace, head: str, commit: str) -> str:
