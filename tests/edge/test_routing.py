@@ -1,7 +1,5 @@
 """What an edge does with a request, on real HAProxy: which ShopSet gets it, and what it is answered where none does."""
 
-
-
 from shopset.core.placement.edges import EdgeClass, EdgeHealth, EdgeSettings, EdgeShop, RateLimit
 from shopset.edge.routes import GONE, ROUTE_PREFIX, host_value, slot_of
 from support.edges import edge, facts_of, shop
@@ -44,6 +42,7 @@ def test_routing(haproxy: str) -> None:
         facts = facts_of(shopsets, *CLASSES, shops=[EdgeShop("closed", maintenance=True)], settings=STEADY)
         with edge(haproxy, facts, LISTS, SHOPS) as it:
             assert it.get("hoge.example.com").told == (200, "a-1")
+            assert it.get("small.example.com").told == (200, "a-1")
             assert it.get("unknown.example.com").told == (404, "")
             nobody = it.get("nobody.example.com")
             assert (nobody.status, nobody.headers["retry-after"]) == (503, "5")
@@ -81,3 +80,27 @@ def test_routing(haproxy: str) -> None:
             it.wait("UP", "spare-0")
             it.swap([("new.example.com", host_value("new", "standard/x", ":::spare-0:a-1"))])
             assert it.get("new.example.com").told == (200, "c-1")
+
+
+def test_further_replicas(haproxy: str) -> None:
+    """A request goes through as many ShopSets of its list as it must, and one that is not safe through one."""
+    with origins(*NAMES) as shopsets:
+        facts = facts_of(shopsets, *CLASSES, settings=STEADY)
+        with edge(haproxy, facts, LISTS, SHOPS) as it:
+            for name in ("a-1", "b-1"):
+                shopsets[name].behave("reset")
+            assert it.get("three.example.com").told == (200, "c-1")
+            assert it.request("POST", "three.example.com").status == 502
+            # The one after the first was not asked, and nor was the canary of another class.
+            assert [each.totals()["requests"] for each in shopsets.values()] == [2, 1, 1]
+            shopsets["c-1"].behave("500")
+            assert it.get("three.example.com").told == (500, "c-1")
+            # A client of the canary is served by the class's own ShopSets where that fails.
+            for each in shopsets.values():
+                each.behave()
+            client = next(each for each in CLIENTS if slot_of(each) < 20)
+            assert it.get("tried.example.com", source=client).told == (200, "c-1")
+            shopsets["c-1"].kill()
+            assert it.request("POST", "tried.example.com", source=client).told == (200, "a-1")
+            it.wait("DOWN", "c-1")
+            assert it.get("tried.example.com", source=client).told == (200, "a-1")

@@ -176,7 +176,7 @@ def shopset_of(backend: str) -> str:
 
 
 SPARE_PREFIX: Final = "spare-"
-RESERVED: Final = frozenset({"none", "shops", "clients", "failures", "troubles", "ejections"})
+RESERVED: Final = frozenset({"none", "shops", "clients", "failures", "troubles"})
 """Backends that are no ShopSets."""
 
 
