@@ -109,6 +109,10 @@ CASES = [
         EDGE_LABELS,
     ),
     Case(
+        "ShopsetEdgeStale", agent("mode", "1x200", mode="stale"), agent("mode", "1x4 0x196", mode="stale"), EDGE_LABELS
+    ),
+    Case("ShopsetEdgeWaits", agent("mode", "1x200", mode="waiting"), agent("mode", "1x200", mode="stale"), EDGE_LABELS),
+    Case(
         "ShopsetEdgeRefuses",
         agent("mode", "1x200", mode="refused"),
         agent("mode", "1x200", mode="fresh") | agent("mode", "0x200", mode="refused"),
@@ -331,7 +335,8 @@ def test_a_fleet_that_is_well_is_silent(tmp_path: Path) -> None:
         **requests(1000, 1, 1),
         **shop(0, 0),
         **averages("0.2x200", "0.1x200"),
-        **agent("certificate_expiry_timestamp_seconds", f"{60 * 86400}x200"),
+        # An edge without certificates.
+        **agent("certificate_expiry_timestamp_seconds", "0x200"),
         **haproxy("process_current_connections", "9x200"),
         **haproxy("process_max_connections", "1000x200"),
     }

@@ -13,7 +13,10 @@ from shopset.cli.app import app as shopctl
 from shopset.edge_agent.app import app as shopset_edge
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = [*sorted((ROOT / "docs" / "runbooks").glob("edge-*.md")), ROOT / "docs" / "edge-observability.md"]
+FILES = [
+    *sorted((ROOT / "docs" / "runbooks").glob("edge-*.md")),
+    *(ROOT / "docs" / f"edge-{name}.md" for name in ("observability", "installation")),
+]
 PROGRAMS: dict[str, Any] = {
     "shopctl": typer.main.get_command(shopctl),
     "shopset-edge": typer.main.get_command(shopset_edge),
@@ -24,15 +27,15 @@ def commands(text: str) -> Iterator[str]:
     """Yield the commands of code blocks and of words in code."""
     for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL):
         for line in block.splitlines():
-            yield from line.split("#")[0].split(";")
+            yield from line.removeprefix("$ ").split("#")[0].split(";")
     yield from re.findall(r"`((?:shopctl|shopset-edge) [^`]+)`", text)
 
 
 def missing(command: str) -> str:
     """Return what is not there of a command of ours; nothing where all is."""
-    words = shlex.split(command)
-    if not words or words[0] not in PROGRAMS:
+    if command.partition(" ")[0] not in PROGRAMS:
         return ""
+    words = shlex.split(command)
     found = PROGRAMS[words[0]]
     rest = words[1:]
     while hasattr(found, "commands"):
