@@ -250,6 +250,14 @@ class TestWhere:
         assert yaml.safe_load(placed(*words, "-o", "yaml").out) == placed.data(*words)
         assert placed(*words, "-o", "name").out.split() == ["shopset/a-1", "shopset/b-1"]
 
+    def test_wide_has_the_line_of_the_map(self, placed: Place, tmp_path: Path) -> None:
+        placed("edge", "config", "--maps", str(tmp_path / "maps"))
+        lines = (tmp_path / "maps" / "hosts.map").read_text().splitlines()
+        said = placed("edge", "where", "x.hoge.example.com", "-o", "wide").out.splitlines()
+        (entry,) = [line.split(maxsplit=1)[1] for line in said if line.startswith("  entry ")]
+        assert entry in lines
+        assert placed.data("edge", "where", "x.hoge.example.com")["entry"] == entry.split(" ")[1]
+
     def test_git_away_is_told_and_what_was_seen_last_counts(self, placed: Place) -> None:
         placed("edge", "where", "hoge.example.com")
         placed.system.rename(placed.folder / "away")

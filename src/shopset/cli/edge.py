@@ -22,7 +22,7 @@ from shopset.edge.configuration import configuration
 from shopset.edge.deciding import Decision, Request, State, decide
 from shopset.edge.explaining import Found, Step, explain
 from shopset.edge.places import Place
-from shopset.edge.routes import host_entries, parse_host_value, routes
+from shopset.edge.routes import HostValue, host_entries, host_value, parse_host_value, route_text, routes
 
 _NEAR: Final = 20_000
 """Hosts that are compared letter by letter when one is not found."""
@@ -59,6 +59,8 @@ def where(  # one for each option
         for name, _ in decision.shopsets:
             printer.line(f"shopset/{name}")
     else:
+        if output is Output.WIDE:
+            steps.insert(2, Step("entry", f"{found.by} {_entry(found.value)}"))
         _show(printer, found, decision, steps, told)
         printer.line(f"by the placement of commit {seen.commit[:SHORT]}", "dim")
     return exits.OK if decision.status is None else exits.FAILURE
@@ -137,6 +139,10 @@ def _entries(placement: Placement, shops: Iterable[PlacedShop]) -> Iterable[tupl
     return host_entries(shops, placement.edge, made)
 
 
+def _entry(value: HostValue) -> str:
+    return host_value(value.shop, value.route_id, route_text(value.route))
+
+
 def _shops(placement: Placement) -> Iterable[PlacedShop]:
     return (shop for shard in placement.shards.values() for shop in shard)
 
@@ -210,6 +216,7 @@ def _data(commit: str, found: Found, decision: Decision, steps: Sequence[Step]) 
         "class": found.group.shop_class,
         "group": found.group.name,
         "route": value.route_id,
+        "entry": _entry(value),
         "maintenance": value.route.maintenance,
         "limit": {
             "requestsPerSecond": found.limit.requests_per_second,
