@@ -480,7 +480,7 @@ def test_what_haproxy_refuses_makes_way_for_the_one_before_it(
     with edge(haproxy, state, port) as (_, runtime):
         with monkeypatch.context() as patch:
             # As if OpenSSL had let it pass.
-            patch.setattr("shopset.edge_agent.certificates._check", lambda _: None)
+            patch.setattr("shopset.edge_agent.certificates._check", lambda *_: None)
             (source / "a.pem").write_text(mixed)
             (source / "c.pem").write_text(pems["c"])
             assert certificates.look(NOW)

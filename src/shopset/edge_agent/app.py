@@ -15,6 +15,7 @@ import typer
 from shopset import __version__, logs
 from shopset.core.errors import ShopsetError
 from shopset.edge.places import Place
+from shopset.edge_agent.certificate_secrets import Secrets, parse_labels
 from shopset.edge_agent.checking import findings
 from shopset.edge_agent.folders import StateError, StateFolder
 from shopset.edge_agent.rendering import render as render_files
@@ -47,7 +48,9 @@ Credentials = Annotated[
 ]
 Program = Annotated[Path | None, typer.Option(help="HAProxy. With it the agent starts HAProxy where none runs.")]
 Http = Annotated[list[str] | None, typer.Option(help="Address for shoppers, as in *:8080; repeatable.")]
-Https = Annotated[list[str] | None, typer.Option(help="The same with TLS; needs --certificates.")]
+Https = Annotated[
+    list[str] | None, typer.Option(help="The same with TLS; needs --certificates or --certificate-secrets.")
+]
 Metrics = Annotated[str, typer.Option(help="Address of HAProxy's exporter; without one there is none.")]
 AcceptProxy = Annotated[bool, typer.Option(help="Shoppers come through a balancer that speaks the PROXY protocol.")]
 Trusted = Annotated[
@@ -86,6 +89,12 @@ def run(
     certificates: Annotated[
         list[Path] | None, typer.Option(help="Folder with NAME.pem or NAME/tls.crt and tls.key; repeatable.")
     ] = None,
+    certificate_secrets: Annotated[
+        str, typer.Option(help="Namespace whose Secrets of type kubernetes.io/tls are certificates as well.")
+    ] = "",
+    certificate_labels: Annotated[str, typer.Option(help="Only those with these labels, as in a=b,c=d.")] = "",
+    kubeconfig: Annotated[Path | None, typer.Option(help="Where their API server is. [default: as kubectl]")] = None,
+    context: Annotated[str | None, typer.Option(help="A context of it.")] = None,
     metrics: Metrics = "",
     accept_proxy: AcceptProxy = False,
     trusted_proxy: Trusted = None,
@@ -143,6 +152,7 @@ def run(
             port,
             webhook_secret,
             tuple(each.absolute() for each in certificates or ()),
+            _secrets(certificate_secrets, certificate_labels, kubeconfig, context),
             top,
         )
         code = asyncio.run(run_agent(given))
@@ -256,6 +266,12 @@ def _address(text: str) -> tuple[str, int]:
     if not port.isdigit():
         raise StateError(f"{text!r} is no address to listen on: write one as in 127.0.0.1:8405")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  # as a person who leaves the address out means
+
+
+def _secrets(namespace: str, labels: str, kubeconfig: Path | None, context: str | None) -> Secrets | None:
+    if not namespace:
+        return None
+    return Secrets(namespace, parse_labels(labels), str(kubeconfig.absolute()) if kubeconfig else None, context)
 
 
 def _fail(error: Exception) -> NoReturn:

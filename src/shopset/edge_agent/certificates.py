@@ -98,6 +98,7 @@ class Certificates:
     _judged: datetime | None = None
     """When all was judged and written last; None where that is to be done."""
     _unsynced: list[Path] = field(default_factory=list)
+    _openssl: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     _leftovers: dict[str, float] = field(default_factory=dict)
     """Files that are served no longer -> since when."""
 
@@ -252,7 +253,7 @@ class Certificates:
             return
         try:
             _write(new, made.text)
-            _check(new)
+            _check(self._openssl, new)
         except BaseException:
             new.unlink(missing_ok=True)
             raise
@@ -425,9 +426,8 @@ def _copy(path: Path, wanted: str) -> Served | None:
         return None
 
 
-def _check(path: Path) -> None:
-    """Let OpenSSL load a certificate and its key. Raises CertificateError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _check(context: ssl.SSLContext, path: Path) -> None:
+    """Let OpenSSL load a certificate and its key in the place of those before. Raises CertificateError."""
     try:
         context.load_cert_chain(path)
     except ssl.SSLError as error:

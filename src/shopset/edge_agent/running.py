@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final
+from typing import Any, Final, Never
 
 from shopset.core.errors import ShopsetError
 from shopset.edge.places import Place
 from shopset.edge_agent.agents import Agent
+from shopset.edge_agent.certificate_secrets import Secrets, api_server, follow
 from shopset.edge_agent.certificate_sources import Folder, Source
 from shopset.edge_agent.certificates import Certificates
 from shopset.edge_agent.demand import INTERVAL, DemandMetrics
@@ -23,6 +24,7 @@ from shopset.edge_agent.looping import Loop
 from shopset.edge_agent.metrics import Metrics
 from shopset.edge_agent.serving import ShopSets, make_application, serving
 from shopset.edge_agent.settings import Settings
+from shopset.kube.certificates import SecretCertificates
 
 _log = logging.getLogger(__name__)
 _LAST_STEP: Final = 60.0
@@ -46,6 +48,8 @@ class Given:
     port: int = 8405
     webhook_secret: Path | None = None
     certificates: tuple[Path, ...] = ()
+    secrets: Secrets | None = None
+    """Those that have certificates."""
     top: int = 100
     """Shops whose demand is exported one by one."""
 
@@ -64,10 +68,15 @@ async def run(given: Given) -> int:
         demand = DemandMetrics(haproxy.runtime, given.top)
         metrics.registry.register(demand)
         certificates = _Certificates(given, haproxy, agent, metrics) if given.place.https else None
+        following = _follow(given, certificates)
         duties = [] if certificates is None else [(_CERTIFICATES, certificates.look)]
         loop = Loop(agent, LocalWatch(given.repository), given.settings, duties)
         told = certificates.told if certificates else dict
-        await _serve(given, agent, loop, haproxy, metrics, demand, told)
+        try:
+            await _serve(given, agent, loop, haproxy, metrics, demand, told)
+        finally:
+            for each in following:
+                each.cancel()
     return 0
 
 
@@ -116,13 +125,29 @@ async def _count(demand: DemandMetrics) -> None:
             _log.warning("the demand of shops was not read: %s", error)
 
 
+def _follow(given: Given, certificates: "_Certificates | None") -> list["asyncio.Task[Never]"]:
+    """Follow the Secrets with certificates, where there are to be any. Raises KubeError."""
+    if given.secrets is None or certificates is None or certificates.secrets is None:
+        return []
+    client = api_server(given.secrets)
+    # The next look takes what is new.
+    return [asyncio.create_task(follow(client, given.secrets, certificates.secrets, lambda: None))]
+
+
 class _Certificates:
     """The certificates, looked at by the loop."""
 
     def __init__(self, given: Given, haproxy: Haproxy, agent: Agent, metrics: Metrics) -> None:
         sources: list[Source] = [Folder(path) for path in given.certificates]
+        self.secrets = SecretCertificates(given.secrets.namespace) if given.secrets else None
+        if self.secrets:
+            sources.append(self.secrets)
         self._kept = Certificates(given.folder.path / "certificates", sources)
-        self._kept.look(datetime.now(UTC))
+        try:
+            # HAProxy does not start without a list, be it empty.
+            self._kept.look(datetime.now(UTC))
+        except OSError as error:
+            _log.warning("certificates: %s", error)
         self._haproxy, self._agent, self._metrics = haproxy, agent, metrics
         self._maps = (given.folder.maps / "hosts.map", given.folder.maps / "moved.map")
         self._is_brought = False
@@ -142,9 +167,9 @@ class _Certificates:
             self._metrics.expiry.set(expiry.timestamp())
 
     def _bring(self, now: datetime) -> None:
-        self._kept.check_owners([path for path in self._maps if path.exists()])
         if self._haproxy.process() is None:
             return
+        self._kept.check_owners([path for path in self._maps if path.exists()])
         if self._kept.bring(self._haproxy.runtime, now).needs_reload:
             self._haproxy.reload()
         self._is_brought = True
