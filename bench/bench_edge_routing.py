@@ -4,15 +4,13 @@ Every shape is started anew in each round, in turn; ratios are of medians in one
 """
 
 import argparse
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import edges
 from measuring import cpu_seconds, spread
-from shopset.core.placement.edges import EdgeClass, EdgeFacts, RateLimit
+from shopset.core.placement.edges import EdgeClass, RateLimit
 from support.haproxies import debian, newer
 from support.origins import free_port
 
@@ -49,21 +47,13 @@ def run(program: str, options: argparse.Namespace, folder: Path) -> None:
         groups = edges.groups_of(options.groups, options.shopsets)
         hosts = folder / "sample.txt"
         hosts.write_text("".join(f"{host}\n" for host in edges.sample(options.hosts, 200_000)))
-        limit = RateLimit(requests_per_second=100_000, burst=1000)
-        all_on = edges.facts_of(endpoints, EdgeClass("standard", limit=limit, replicas=2))
-        all_off = edges.facts_of(endpoints, EdgeClass("standard", replicas=2))
-        files: dict[str, tuple[Path, int]] = {}
-
-        def lay(name: str, facts: EdgeFacts, change: Callable[[str], str] = lambda text: text) -> str:
-            port = free_port()
-            shops = edges.shops_of(options.hosts, options.groups)
-            file = edges.lay_down(folder / name, facts, groups, shops, port)
-            file.write_text(change(file.read_text()))
-            files[name] = (file, port)
-            return file.read_text()
-
-        head = re.split(r"^frontend ", lay("everything", all_on), maxsplit=1, flags=re.MULTILINE)[0]
-        lay("bare", all_off, edges.bare)
+        facts = edges.facts_of(endpoints, EdgeClass("standard", limit=RateLimit(50.0, 100), replicas=2))
+        port = free_port()
+        everything = edges.lay_down(folder / "edge", facts, groups, edges.shops_of(options.hosts, options.groups), port)
+        bare = folder / "edge" / "bare.cfg"
+        bare.write_text(edges.bare(everything.read_text()))
+        files = {"bare": (bare, port), "everything": (everything, port)}
+        head = everything.read_text().partition("\nfrontend ")[0]
         for name in ("static1", "static200"):
             port, file = free_port(), folder / f"{name}.cfg"
             file.write_text(static(head, port, endpoints, name != "static1"))
