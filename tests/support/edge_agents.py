@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,7 +33,7 @@ from shopset.gitops.placements import PlacementReader
 from support.origins import free_port
 from support.worlds import ENVIRONMENT
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 SIGNATURE = pygit2.Signature("shopset", "shopset@example.com")
 
 
@@ -175,7 +176,7 @@ class Edge:
                 value = parse_host_value(text)
                 assert isinstance(value, HostValue)
                 route = changed.get(f"{ROUTE_PREFIX}{value.route_id}", text.split(":", 2)[2])
-                found[host] = (value.shop, ":".join(spares.get(part, part) for part in route.split(":")))
+                found[host] = (value.shop, re.sub(r"spare-\d+", lambda name: spares.get(name[0], name[0]), route))
         return found
 
     def ask(self, host: str, path: str = "/") -> int:
