@@ -141,8 +141,10 @@ class Edge:
     def differing(self, agent: Agent) -> str:
         """Say what HAProxy holds otherwise than the commit that the agent says it routes by."""
         commit = agent.status.commit
-        if not commit:
-            return "nothing is routed by"
+        return self.differing_from(commit) if commit else "nothing is routed by"
+
+    def differing_from(self, commit: str) -> str:
+        """Say what HAProxy holds otherwise than a commit says."""
         try:
             wanted, held = self.expected(commit), self.held()
         except RuntimeApiError as error:

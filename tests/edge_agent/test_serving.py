@@ -1,0 +1,170 @@
+"""The command shopset-edge as people and machines meet it."""
+
+import hashlib
+import hmac
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from shopset.edge_agent.app import app
+from shopset.gitops.webhooks import PATH
+from support.edge_agents import PATIENCE, Edge, edge, end, placement
+from support.haproxies import newer
+from support.origins import free_port
+from support.worlds import ENVIRONMENT
+
+GROUPS = {"standard#0": ("a-1", "b-1")}
+SHOPS = {f"shop-{number}": "standard#0" for number in range(4)}
+ENDPOINTS = {"a-1": "http://127.0.0.1:9", "b-1": "http://127.0.0.1:9"}
+SECRET = b"hushed"
+
+
+class Running:
+    """An agent in a process of its own."""
+
+    def __init__(self, of: Edge, *options: str) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        command = [sys.executable, "-m", "shopset.edge_agent", "run", "--state", str(of.folder.path)]
+        command += ["--haproxy", str(of.program), "--http", of.place.http[0], "--listen", self.url[7:], *options]
+        command += ["--threads", "1", "--connections", "1000"]
+        self.process = subprocess.Popen(
+            command, env={**os.environ, **ENVIRONMENT}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+
+    def get(self, path: str, data: bytes | None = None, **headers: str) -> tuple[int, str]:
+        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310  # its own address
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def status(self) -> dict[str, Any]:
+        code, text = self.get("/status")
+        return dict(json.loads(text)) if code == 200 else {}
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            assert self.process.poll() is None, "the agent ended"
+            assert time.monotonic() < deadline, self.get("/status")
+            time.sleep(0.05)
+
+
+@contextmanager
+def agent(of: Edge, *options: str) -> Iterator[Running]:
+    running = Running(of, *options)
+    try:
+        yield running
+    finally:
+        end(running.process)
+        assert running.process.stderr is not None
+        running.process.stderr.close()
+
+
+def test_a_push_acts_at_once_and_haproxy_outlives_the_agent() -> None:
+    """By the webhook alone: the repository is named by a URL, and the poll is an hour away."""
+    with edge(newer()) as here:
+        secret = here.folder.path / "secret"
+        secret.write_bytes(SECRET)
+        url = f"file://localhost{here.repository.path}"
+        here.repository.push(placement(GROUPS, SHOPS, ENDPOINTS))
+        with agent(here, "--repository", url, "--poll", "3600", "--webhook-secret", str(secret)) as running:
+            running.until(lambda: running.get("/readyz")[0] == 200)
+            assert here.ask("shop-1.example.com") == 503
+            commit = here.repository.push(placement(GROUPS, {**SHOPS, "new": "standard#0"}, ENDPOINTS))
+            body = json.dumps({"repository": {"clone_url": url}}).encode()
+            signature = f"sha256={hmac.new(SECRET, body, hashlib.sha256).hexdigest()}"
+            assert running.get(PATH, body)[0] == 401
+            assert running.get(PATH, body, **{"X-Hub-Signature-256": signature})[0] == 202
+            running.until(lambda: running.status().get("commit") == commit)
+            assert here.ask("new.example.com") == 503
+            told = running.status()
+            assert (told["mode"], told["hosts"], told["overlay"], told["haproxy"]["up"]) == ("fresh", 5, 1, True)
+            assert told["haproxy"]["pid"] == here.runtime.process().pid
+            running.until(lambda: {each["state"] for each in running.status()["shopsets"].values()} == {"down"})
+            metrics = running.get("/metrics")[1]
+            assert 'shopset_edge_mode{mode="fresh"} 1.0' in metrics
+            assert "shopset_edge_hosts 5.0" in metrics
+            assert 'shopset_edge_shopset_up{cluster="",shopset="a-1",tier=""} 0.0' in metrics
+            assert running.get("/healthz") == (200, "ok")
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(PATIENCE) == 0
+        assert here.ask("new.example.com") == 503, "HAProxy goes on"
+        pid = here.runtime.process().pid
+        with agent(here, "--repository", str(here.repository.path)) as running:
+            running.until(lambda: running.get("/readyz")[0] == 200)
+            assert running.status()["haproxy"]["pid"] == pid, "the agent finds it again"
+            second = Running(here, "--repository", str(here.repository.path))
+            try:
+                assert second.process.wait(PATIENCE) == 1
+                assert second.process.stderr is not None
+                assert "another agent has" in second.process.stderr.read().decode()
+            finally:
+                end(second.process)
+                with suppress(AttributeError):
+                    second.process.stderr.close()  # type: ignore[union-attr]
+            # On this disk a push needs no webhook.
+            commit = here.repository.push(placement(GROUPS, SHOPS, ENDPOINTS))
+            running.until(lambda: running.status().get("commit") == commit)
+            runner = CliRunner()
+            assert runner.invoke(app, ["check", "--state", str(here.folder.path), "--haproxy", newer()]).exit_code == 0
+            shown = runner.invoke(app, ["status", "--agent", running.url])
+            assert json.loads(shown.output)["commit"] == commit
+            here.runtime.ask(f"clear map {here.place.moved_map}")
+            running.until(lambda: not here.differing_from(commit))
+
+
+def test_files_are_rendered_by_hand_as_the_agent_writes_them() -> None:
+    runner = CliRunner()
+    with edge(newer()) as here:
+        commit = here.repository.push(placement(GROUPS, SHOPS, ENDPOINTS))
+        here.repository.push(placement(GROUPS, {**SHOPS, "new": "standard#0"}, ENDPOINTS))
+        here.follow()
+        written = {
+            path: (here.folder.path / path).read_bytes() for path in ("haproxy.cfg", "maps/hosts.map", "maps/moved.map")
+        }
+        options = [
+            "--state",
+            str(here.folder.path),
+            "--repository",
+            str(here.repository.path),
+            "--http",
+            here.place.http[0],
+        ]
+        options += ["--threads", "1", "--connections", "1000", "--haproxy", newer()]
+        assert runner.invoke(app, ["render", *options]).exit_code == 0
+        assert written == {path: (here.folder.path / path).read_bytes() for path in written}
+        assert runner.invoke(app, ["render", *options, "--commit", commit[:10]]).exit_code == 0
+        assert b"new.example.com" not in (here.folder.path / "maps" / "hosts.map").read_bytes()
+        wrong = runner.invoke(app, ["check", "--state", str(here.folder.path), "--haproxy", newer()])
+        assert (wrong.exit_code, "reload it" in wrong.output) == (1, True)
+        assert runner.invoke(app, ["render", *options, "--commit", "0" * 40]).exit_code == 1
+
+
+@pytest.mark.parametrize("verb", ["run", "render", "check", "accept", "status", "version"])
+def test_every_verb_explains_itself(verb: str) -> None:
+    found = CliRunner().invoke(app, [verb, "--help"])
+    assert found.exit_code == 0
+    assert verb == "version" or f"shopset-edge {verb} " in found.output
+
+
+def test_what_is_no_commit_is_not_accepted() -> None:
+    with edge(None) as here:
+        for wrong in ("abc", "HEAD~12345", "0123456z"):
+            assert CliRunner().invoke(app, ["accept", "--state", str(here.folder.path), wrong]).exit_code == 1
+        assert here.folder.accepted() == frozenset()
