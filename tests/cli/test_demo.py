@@ -21,7 +21,7 @@ DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web # th
 
 def play(folder: Path, *words: str) -> str:
     command = [sys.executable, "-W", "error", "-m", "shopset.cli", "demo", "--dir", str(folder), *words]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -1,6 +1,7 @@
 """What the demo knows of shoppers: real servers, real requests, and counts that are right."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,18 +12,22 @@ from pathlib import Path
 import pytest
 
 from shopset.cli.demo.children import Children
-from shopset.cli.demo.edges import HAProxyMissingError, find_haproxy
+from shopset.cli.demo.edges import Edge, HAProxyMissingError, find_haproxy
 from shopset.cli.demo.servers import Ports, Servers
 from shopset.cli.demo.shoppers import Shoppers
 from shopset.cli.demo.stages import StoryError
 from shopset.cli.demo.tallies import Tally, Visit, tally
+from shopset.cli.demo.visiting import Visiting
+from shopset.core.placement.edges import EdgeHealth, EdgeSettings
+from support.edge_agents import Repository, placement
+from support.worlds import ENVIRONMENT
 
 PATIENCE = 60.0
 
 
 @pytest.fixture
 def children(tmp_path: Path) -> Iterator[Children]:
-    found = Children(tmp_path / "logs", os.environ)
+    found = Children(tmp_path / "logs", ENVIRONMENT)
     yield found
     found.close()
 
@@ -177,3 +182,84 @@ def test_a_missing_haproxy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(HAProxyMissingError, match="apt-get install haproxy"):
         find_haproxy({})
+
+
+CALM = EdgeSettings(EdgeHealth(interval=250, timeout=2000, rise=2, slow_start=1000))
+HOGE, FOO = "hoge.example.com", "foo.example.com"
+
+
+def place(repository: Repository, ports: Ports, foo: str) -> str:
+    """Place hoge on two ShopSets, and foo on one."""
+    groups = {"standard/two": ("a-2", "b-1"), "standard/one": (foo,)}
+    endpoints = {name: ports.endpoint(name) for name in ("a-2", "b-1")}
+    return repository.push(placement(groups, {"hoge": "standard/two", "foo": "standard/one"}, endpoints, settings=CALM))
+
+
+def test_the_demo_tells_what_a_dead_cluster_means_and_fails_where_it_is_not_as_told(
+    tmp_path: Path, children: Children, ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shopset.cli.demo.visiting._LOOK", 1.0)
+    repository, said = Repository(tmp_path / "system.git"), list[str]()
+    heads, port = [place(repository, ports, "a-2")], ports["http"]
+    servers = Servers(children, ports)
+    servers.start("a-2", "a")
+    servers.start("b-1", "b")
+    edge = Edge(children, ports, find_haproxy(os.environ), str(repository.path))
+    visiting = Visiting(edge, servers, {HOGE: 60.0, FOO: 20.0}, lambda: heads[-1], lambda text, _: said.append(text))
+    try:
+        visiting.open()
+        assert '"a-2"' in visiting.ask(HOGE)
+        visiting.look("at first")
+        began = time.monotonic()
+        visiting.judge_loss(began, visiting.kill("a"), {HOGE}, {FOO})
+        with pytest.raises(StoryError, match="shoppers felt it"):
+            visiting.look("while foo is down", since=began)
+        with pytest.raises(StoryError, match="not served: 503"):
+            visiting.ask(FOO)
+        heads.append(place(repository, ports, "b-1"))
+        visiting.look("since foo is elsewhere", since=visiting.follow())
+        visiting.total()
+        began = time.monotonic()
+        dead = visiting.kill("b")
+        with pytest.raises(StoryError, match="shops with another replica failed"):
+            visiting.judge_loss(began, dead, {HOGE}, set())
+        with pytest.raises(StoryError, match="shops with two replicas failed"):
+            visiting.total()
+    finally:
+        visiting.close(tmp_path / "edge")
+    assert not listens(port)
+    assert (tmp_path / "edge" / "haproxy.cfg").read_text()
+    assert any(words.startswith("shops with one replica: ") and "status 503: " in words for words in said)
+
+
+def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path, children: Children, ports: Ports) -> None:
+    repository = Repository(tmp_path / "system.git")
+    head = place(repository, ports, "b-1")
+    for name, cluster in (("a-2", "a"), ("b-1", "b")):
+        Servers(children, ports).start(name, cluster)
+    code = (
+        "import os, sys, time; from pathlib import Path; from shopset.cli.demo.children import *\n"
+        "from shopset.cli.demo.edges import *; from shopset.cli.demo.servers import *; from shopset.cli.demo.visiting import *\n"
+        "home, head = Path(sys.argv[1]), sys.argv[2]; ports = Ports(); children = Children(home / 'ended', os.environ)\n"
+        "edge = Edge(children, ports, find_haproxy(os.environ), str(home / 'system.git'))\n"
+        "visiting = Visiting(edge, Servers(children, ports), {'hoge.example.com': 20.0}, lambda: head, lambda *_: None)\n"
+        "with ending_by_signals():\n"
+        "    try:\n"
+        "        visiting.open(); print(edge.state, flush=True); time.sleep(600)\n"
+        "    finally:\n"
+        "        visiting.close(home / 'kept')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), head]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE) as demo:
+        try:
+            assert demo.stdout is not None
+            state = demo.stdout.readline().decode().strip()
+            pid = int((Path(state) / "run" / "haproxy.pid").read_text())
+            assert is_alive(pid)
+            demo.send_signal(signal.SIGTERM)
+            assert demo.wait(PATIENCE) == 128 + signal.SIGTERM
+        finally:
+            demo.kill()
+    assert not is_alive(pid)
+    assert not Path(state).exists()
+    assert (tmp_path / "kept" / "haproxy.cfg").exists()
