@@ -29,8 +29,6 @@ Behaviour = str
 """
 _PORTS = range(15_000, 32_000)
 """Below those of outgoing connections."""
-_GIVEN: set[int] = set()
-"""Those that somebody here is about to listen on."""
 _STATE: dict[str, Any] = {"everything": "ok", "hosts": {}, "health": "ok", "delay": 0.0}
 
 
@@ -132,10 +130,13 @@ def origins(*names: str, certificate: Path | None = None) -> Iterator[dict[str, 
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, and that the kernel gives to no outgoing connection: it can be taken again after a kill."""
+    """Return a port that nobody listens on, that no other test gets, and that the kernel gives to no outgoing connection.
+
+    So it can be taken again after a kill, and is asked by no HAProxy that thinks that somebody else is there.
+    """
     for _ in range(1000):
         port = secrets.choice(_PORTS)
-        if port in _GIVEN:
+        if not _reserve(port):
             continue
         with socket.socket() as attempt:
             # Connections that have just ended are no obstacle, as they are none to a server.
@@ -144,9 +145,20 @@ def free_port() -> int:
                 attempt.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            _GIVEN.add(port)
             return port
     raise AssertionError("no port is free")
+
+
+def _reserve(port: int) -> bool:
+    """Keep a port from all other processes of this machine for as long as this one lives: an abstract socket is all it takes."""
+    with socket.socket(socket.AF_UNIX) as holder:
+        try:
+            holder.bind(f"\0shopset-test-port-{port}")
+        except OSError:
+            return False
+        # It is closed when the process ends.
+        holder.detach()
+    return True
 
 
 # --- The server -------------------------------------------------------------------------------------------------------
