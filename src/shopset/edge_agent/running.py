@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
+from time import monotonic
 from typing import Any, Final, Never
 
 from shopset.core.errors import ShopsetError
@@ -31,6 +32,8 @@ _LAST_STEP: Final = 60.0
 """Seconds that what is being done may take when the agent is told to end."""
 _CERTIFICATES: Final = 10.0
 """Seconds between two looks at folders with certificates."""
+_COMPARE: Final = 300.0
+"""Seconds between two comparisons of the names in certificates with all hosts."""
 
 
 @dataclass(frozen=True)
@@ -151,14 +154,17 @@ class _Certificates:
         self._haproxy, self._agent, self._metrics = haproxy, agent, metrics
         self._maps = (given.folder.maps / "hosts.map", given.folder.maps / "moved.map")
         self._is_brought = False
+        self._compared: tuple[int, ...] = ()
+        self._compare_at = 0.0
 
     def look(self) -> None:
         """Take what is new, and bring it to HAProxy."""
         now = datetime.now(UTC)
         try:
             if self._kept.look(now) or not self._is_brought:
-                self._is_brought = False
+                self._is_brought, self._compare_at = False, 0.0
                 self._bring(now)
+            self._compare()
         except (ShopsetError, OSError) as error:
             _log.warning("certificates: %s", error)
         for state, number in self._kept.counts().items():
@@ -169,10 +175,19 @@ class _Certificates:
     def _bring(self, now: datetime) -> None:
         if self._haproxy.process() is None:
             return
-        self._kept.check_owners([path for path in self._maps if path.exists()])
         if self._kept.bring(self._haproxy.runtime, now).needs_reload:
             self._haproxy.reload()
         self._is_brought = True
+
+    def _compare(self) -> None:
+        """Compare the names with the hosts where either has changed. That reads all hosts, so it is done now and then."""
+        if monotonic() < self._compare_at:
+            return
+        maps = [path for path in self._maps if path.exists()]
+        stamps = tuple(path.stat().st_mtime_ns for path in maps)
+        if maps and (stamps != self._compared or not self._compare_at):
+            self._kept.check_owners(maps)
+            self._compared, self._compare_at = stamps, monotonic() + _COMPARE
 
     def told(self) -> dict[str, Any]:
         """Return what /status says of certificates."""
