@@ -6,14 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from shopset.core.placement.edges import EdgeClass, EdgeHealth, EdgeSettings, EdgeShop, RateLimit
-from support.edges import Answer, Edge, edge, facts_of, read_answer, shop
+from shopset.core.placement.edges import EdgeClass, EdgeShop, RateLimit
+from support.edges import PATIENT, Answer, Edge, edge, facts_of, read_answer, shop
 from support.haproxies import debian, haproxy
 from support.origins import Origin, origins
 
 __all__ = ["haproxy"]
-QUICK = EdgeSettings(health=EdgeHealth(rise=2, slow_start=0))
 LISTS = {"standard#": ("a-1", "b-1"), "spilling#": ("a-1", "b-1")}
 CLASSES = (EdgeClass("standard", replicas=2), EdgeClass("spilling", replicas=2, overload="Spill"))
 
@@ -38,7 +38,7 @@ def test_limits(haproxy: str) -> None:
         facts = facts_of(
             shopsets,
             limited,
-            settings=EdgeSettings(clients=RateLimit(60, 0)),
+            settings=replace(PATIENT, clients=RateLimit(60, 0)),
             shops=[EdgeShop("small", RateLimit(2, 1)), EdgeShop("large", RateLimit(10_000, 0))],
         )
         shops = [shop(name, "limited#") for name in ("hoge", "small", "large", "other")]
@@ -93,7 +93,7 @@ def test_a_full_shopset(haproxy: str) -> None:
     shops = [shop("plain", "standard#"), shop("spilled", "spilling#"), shop("own", "back#")]
     lists = {**LISTS, "back#": ("b-1",)}
     with origins("a-1", "b-1") as shopsets:
-        facts = facts_of(shopsets, *CLASSES, EdgeClass("back"), settings=QUICK, concurrency=10)
+        facts = facts_of(shopsets, *CLASSES, EdgeClass("back"), concurrency=10)
         with edge(haproxy, facts, lists, shops) as it, _open_requests(it, "plain.example.com", 8):
             _wait_for(lambda: _open(shopsets["a-1"]) == 8)
             refused = it.get("plain.example.com")
@@ -110,7 +110,7 @@ def test_a_full_shopset(haproxy: str) -> None:
 
 def test_lanes_end_where_the_shopset_is_full(haproxy: str) -> None:
     with origins("a-1") as shopsets:
-        facts = facts_of(shopsets, EdgeClass("standard"), settings=QUICK, concurrency=5)
+        facts = facts_of(shopsets, EdgeClass("standard"), concurrency=5)
         with edge(haproxy, facts, {"standard#": ("a-1",)}, [shop("hoge", "standard#")]) as it:
             connections = []
             for number in range(5):
@@ -126,7 +126,7 @@ def test_lanes_end_where_the_shopset_is_full(haproxy: str) -> None:
 
 def test_slow_start(haproxy: str) -> None:
     """One that comes back gets a part of its requests first, the next replica the others, and one without a next replica all."""
-    settings = EdgeSettings(health=EdgeHealth(rise=2, slow_start=600_000))
+    settings = replace(PATIENT, health=replace(PATIENT.health, slow_start=600_000))
     shops = [shop("hoge", "standard#"), shop("single", "single#")]
     with origins("a-1", "b-1") as shopsets:
         facts = facts_of(shopsets, *CLASSES, EdgeClass("single"), settings=settings)
@@ -145,7 +145,7 @@ def test_slow_start(haproxy: str) -> None:
 def test_a_slow_client_is_sent_away() -> None:
     """While others are served."""
     with origins("a-1") as shopsets:
-        facts = facts_of(shopsets, EdgeClass("standard"), settings=QUICK)
+        facts = facts_of(shopsets, EdgeClass("standard"))
         shops = [shop("hoge", "standard#")]
         with (
             edge(debian(), facts, {"standard#": ("a-1",)}, shops) as it,

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeHealth, EdgeSettings, EdgeShopSet
+from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeShopSet
 from support.certificates import certificate, issue, make_authority
-from support.edges import Answer, Edge, edge, facts_of, shop
+from support.edges import PATIENT, Answer, Edge, edge, facts_of, shop
 from support.haproxies import haproxy
 from support.origins import Origin, origins
 
 __all__ = ["haproxy"]
-QUICK = EdgeSettings(health=EdgeHealth(rise=2, slow_start=0))
 SHOPS = (shop("hoge", "standard#"),)
 HOST = "hoge.example.com"
 
@@ -26,7 +25,7 @@ HOST = "hoge.example.com"
 @contextmanager
 def _edge(program: str, **place: Any) -> Iterator[tuple[Edge, dict[str, Origin]]]:
     with origins("a-1", "b-1") as shopsets:
-        facts = facts_of(shopsets, EdgeClass("standard", replicas=2), settings=QUICK)
+        facts = facts_of(shopsets, EdgeClass("standard", replicas=2))
         with edge(program, facts, {"standard#": ("a-1", "b-1")}, SHOPS, **place) as it:
             yield it, shopsets
 
@@ -107,7 +106,7 @@ def test_shopsets_with_https(haproxy: str, tmp_path: Path) -> None:
     own.write_text(certificate("a-1.example.com"))
     with origins("b-1", certificate=signed) as good, origins("a-1", certificate=own) as bad:
         shopsets = {name: EdgeShopSet(name, f"https://{each.address}") for name, each in (good | bad).items()}
-        facts = EdgeFacts(QUICK, shopsets, {"standard": EdgeClass("standard", replicas=2)})
+        facts = EdgeFacts(PATIENT, shopsets, {"standard": EdgeClass("standard", replicas=2)})
         lists = {"standard#": ("a-1", "b-1")}
         with edge(haproxy, facts, lists, SHOPS, up=False, authorities=str(authority)) as it:
             it.wait("UP", "b-1")

@@ -1,6 +1,6 @@
 """What an edge does with a request, on real HAProxy: which ShopSet gets it, and what it is answered where none does."""
 
-from shopset.core.placement.edges import EdgeClass, EdgeHealth, EdgeSettings, EdgeShop, RateLimit
+from shopset.core.placement.edges import EdgeClass, EdgeShop, RateLimit
 from shopset.edge.routes import GONE, ROUTE_PREFIX, host_value, slot_of
 from support.edges import edge, facts_of, shop
 from support.haproxies import haproxy
@@ -31,7 +31,6 @@ SHOPS = (
     shop("small", "small#"),
     shop("closed", "standard#"),
 )
-STEADY = EdgeSettings(health=EdgeHealth(rise=2, slow_start=0))
 CLIENTS = tuple(f"127.0.{number // 200}.{number % 200 + 1}" for number in range(400))
 
 
@@ -39,7 +38,7 @@ def test_routing(haproxy: str) -> None:
     """Everything that needs no ShopSet to misbehave, in one process."""
     facts = facts_of({}, *CLASSES)
     with origins(*NAMES) as shopsets:
-        facts = facts_of(shopsets, *CLASSES, shops=[EdgeShop("closed", maintenance=True)], settings=STEADY)
+        facts = facts_of(shopsets, *CLASSES, shops=[EdgeShop("closed", maintenance=True)])
         with edge(haproxy, facts, LISTS, SHOPS) as it:
             assert it.get("hoge.example.com").told == (200, "a-1")
             assert it.get("small.example.com").told == (200, "a-1")
@@ -85,7 +84,7 @@ def test_routing(haproxy: str) -> None:
 def test_further_replicas(haproxy: str) -> None:
     """A request goes through as many ShopSets of its list as it must, and one that is not safe through one."""
     with origins(*NAMES) as shopsets:
-        facts = facts_of(shopsets, *CLASSES, settings=STEADY)
+        facts = facts_of(shopsets, *CLASSES)
         with edge(haproxy, facts, LISTS, SHOPS) as it:
             for name in ("a-1", "b-1"):
                 shopsets[name].behave("reset")
