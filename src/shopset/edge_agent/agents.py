@@ -530,7 +530,7 @@ class Agent:
         self._set_spares(applied)
         if "disk" in self._troubles:
             self._write_overlay()
-        if self._haproxy.held().overlay != applied.overlay:
+        if self._haproxy.overlay() != applied.overlay:
             self._metrics.repairs.inc()
             _log.warning("HAProxy holds another overlay: it gets the right one")
             if self._folder.overlay() != applied.overlay:

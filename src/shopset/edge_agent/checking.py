@@ -24,7 +24,7 @@ def _findings(folder: StateFolder, haproxy: Haproxy) -> Iterator[str]:
     except ConfigurationRefusedError as error:
         yield str(error)
     try:
-        held = haproxy.held()
+        held, moved = haproxy.held(), haproxy.overlay()
     except RuntimeApiError as error:
         yield str(error)
         return
@@ -32,5 +32,5 @@ def _findings(folder: StateFolder, haproxy: Haproxy) -> Iterator[str]:
         yield f"HAProxy holds {held.generation or 'files of somebody else'}, the folder has {generation.name}: reload it"
     elif held.hosts != generation.hosts:
         yield f"HAProxy's large map has {held.hosts:,} entries, the file {generation.hosts:,}: reload it"
-    if held.overlay != folder.overlay():
+    if moved != folder.overlay():
         yield "HAProxy's overlay is another than moved.map: the agent repairs that, a reload does too"

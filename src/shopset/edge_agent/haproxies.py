@@ -3,7 +3,7 @@
 import os
 import random
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class ConfigurationRefusedError(ShopsetError):
 
 @dataclass(frozen=True)
 class Held:
-    """What HAProxy holds."""
+    """What HAProxy holds, less the overlay."""
 
     process: Process
     generation: str
@@ -38,7 +38,7 @@ class Held:
     hosts_generation: str
     """Of its hosts.map."""
     hosts: int
-    overlay: Mapping[str, str]
+    """Entries of that."""
 
 
 class Haproxy:
@@ -71,8 +71,11 @@ class Haproxy:
             self._environment(),
             self.values(hosts, [GENERATION_KEY]).get(GENERATION_KEY, ""),
             self.runtime.size(hosts),
-            dict(self.runtime.entries(self._place.moved_map)),
         )
+
+    def overlay(self) -> dict[str, str]:
+        """Return all of the overlay that HAProxy holds. Raises RuntimeApiError, HaproxyAwayError."""
+        return dict(self.runtime.entries(self._place.moved_map))
 
     def values(self, name: str, keys: Sequence[str]) -> dict[str, str]:
         """Return what a map finds for some keys, without those that it does not. Raises RuntimeApiError, HaproxyAwayError."""
