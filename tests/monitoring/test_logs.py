@@ -84,7 +84,7 @@ def test_a_line_says_whose_request_it_was_and_who_served_it(bed: Bed) -> None:
         "path": "/products",
         "shop": "hoge",
         "shopset": "a-1",
-        "hops": "0",
+        "hops": 0,
         "status": 200,
     }
     assert line["requestId"] == "abc-12345"
@@ -108,10 +108,10 @@ def test_there_is_one_line_however_often_a_request_was_tried(bed: Bed) -> None:
     told = bed.edge.get("hoge.example.com", "/twice")
     assert told.told == (200, "b-1")
     (line,) = bed.lines_until("/end")
-    assert (line["path"], line["shopset"], line["hops"], line["status"]) == ("/twice", "b-1", "1", 200)
+    assert (line["path"], line["shopset"], line["hops"], line["status"]) == ("/twice", "b-1", 1, 200)
     assert bed.edge.request("POST", "hoge.example.com", "/once", body=b"x" * 1000).told == (500, "a-1")
     (line,) = bed.lines_until("/end")
-    assert (line["shopset"], line["hops"], line["status"]) == ("a-1", "0", 500)
+    assert (line["shopset"], line["hops"], line["status"]) == ("a-1", 0, 500)
     assert line["received"] > 1000
 
 
@@ -136,6 +136,12 @@ def test_every_line_is_json_whatever_comes(bed: Bed) -> None:
         ):
             bed.edge.send(request.encode("latin-1"))
             assert re.fullmatch(r"[1-5]\d\d", str(bed.line()["status"])), request
+
+
+def test_what_is_no_request_has_a_line_too(bed: Bed) -> None:
+    assert bed.edge.send(b"\x16\x03\x01 no request\r\n\r\n").status == 400
+    line = bed.line()
+    assert (line["host"], line["shop"], line["shopset"], line["hops"], line["status"]) == ("-", "-", "-", 0, 400)
 
 
 def test_counters_of_shops_are_read_from_this_configuration(bed: Bed) -> None:

@@ -34,7 +34,6 @@ _LOG: Final = ",".join(
         '"path":"%[var(txn.path),json(utf8s)]"',
         '"shop":"%[var(txn.r),field(1,:)]"',
         '"shopset":"%[var(txn.by)]"',
-        # A request that can't be read has no variables, and HAProxy writes `-`, which is no number.
         '"hops":%[var(txn.hops,0)]',
         '"status":%ST',
         '"received":%U',
@@ -45,6 +44,21 @@ _LOG: Final = ",".join(
         '"requestId":"%[var(txn.id),json(utf8s)]"}',
     )
 )
+_UNREADABLE_LOG: Final = ",".join(
+    (
+        '{"time":%Ts.%ms',
+        '"client":"%[src]"',
+        '"method":"-","host":"-","path":"-","shop":"-","shopset":"-","hops":0',
+        '"status":%ST',
+        '"received":%U',
+        '"sent":%B',
+        '"milliseconds":{"request":-1,"queue":-1,"connect":-1,"response":-1,"total":-1}',
+        '"retries":"0"',
+        '"termination":"%ts"',
+        '"requestId":"-"}',
+    )
+)
+"""Of what is no request: there is nothing to be said of it, and what HAProxy writes for nothing is no JSON."""
 
 
 def edge(facts: EdgeFacts, place: Place) -> Iterator[str]:
@@ -58,7 +72,7 @@ def edge(facts: EdgeFacts, place: Place) -> Iterator[str]:
     yield f"    maxconn {place.connections}"
     if place.log:
         yield "    log global"
-        yield f"    log-format '{_LOG}'"
+        yield from (f"    log-format '{_LOG}'", f"    error-log-format '{_UNREADABLE_LOG}'")
     yield from _clients(facts, place)
     yield from _headers(place)
     if place.log:
