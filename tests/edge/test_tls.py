@@ -102,7 +102,7 @@ def edge(
 def it(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pems: Mapping[str, str]
 ) -> Iterator[Edge]:
-    settings = EdgeSettings(health=EdgeHealth(rise=2, slow_start=0), redirect="Https")
+    settings = EdgeSettings(health=EdgeHealth(interval=100, timeout=5000, rise=2, slow_start=0), redirect="Https")
     folder = tmp_path_factory.mktemp("edge")
     with origins("a-1") as shopsets, edge(request.param(), folder, shopsets["a-1"], pems, settings) as started:
         yield started
