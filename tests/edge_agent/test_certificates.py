@@ -1,6 +1,7 @@
 """Certificates from folders and Secrets to HAProxy, with real HAProxy and real handshakes."""
 
 import itertools
+import os
 import shutil
 import socket
 import ssl
@@ -87,6 +88,24 @@ def test_files_and_folders_are_taken_and_what_has_not_changed_is_not_read_again(
     (source / "a.pem").write_text(pems["renewed"])
     assert certificates.look(NOW)
     assert reads == ["a"]
+
+
+def test_of_very_many_each_is_looked_at_once_a_minute_and_renamed_ones_at_once(tmp_path: Path) -> None:
+    now = [100.0]
+    folder = Folder(tmp_path, clock=lambda: now[0])
+    for number in range(600):
+        (tmp_path / f"{number}.pem").write_text("x")
+    before = folder.scan()["7"].stamp
+    (tmp_path / "7.pem").write_text("written in its place")
+    now[0] += 59
+    assert folder.scan()["7"].stamp == before
+    now[0] += 2
+    written = folder.scan()["7"].stamp
+    assert written != before
+    (tmp_path / ".new").write_text("renamed")
+    (tmp_path / ".new").replace(tmp_path / "7.pem")
+    os.utime(tmp_path, ns=(0, 7))
+    assert folder.scan()["7"].stamp != written
 
 
 class Counted:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Final, Protocol
 
 from shopset.edge.certificates import CertificateError
@@ -13,6 +14,8 @@ _PAIRS: Final = (("tls.crt", "tls.key"), ("fullchain.pem", "privkey.pem"))
 _SUFFIX: Final = ".pem"
 _LARGEST: Final = 256 * 1024
 """Bytes. What is larger is no certificate."""
+_MANY: Final = 500
+_MINUTE: Final = 60.0
 
 
 class Item(Protocol):
@@ -52,18 +55,32 @@ class Files:
 class Folder:
     """A folder with `<name>.pem` (certificate, chain and key), or `<name>/` with `tls.crt` and `tls.key`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
         self.path = path
         self.name = str(path)
+        self._clock = clock
+        self._found: dict[str, Files] = {}
+        self._changed_at = 0
+        self._scanned_at = 0.0
 
     def scan(self) -> Mapping[str, Files]:
-        """Return what is there. Raises CertificateError where the folder can't be read."""
+        """Return what is there. Raises CertificateError where the folder can't be read.
+
+        Of very many, each by itself is looked at once a minute, and at once where a name came, went or was replaced.
+        """
+        now = self._clock()
         try:
+            changed_at = self.path.stat().st_mtime_ns
+            is_same = changed_at == self._changed_at and len(self._found) > _MANY
+            if is_same and now - self._scanned_at < _MINUTE:
+                return self._found
             with os.scandir(self.path) as entries:
                 found = [item for entry in entries if (item := _item(entry))]
         except OSError as error:
             raise CertificateError(f"can't be read: {error.strerror}") from error
-        return dict(sorted(found, key=lambda each: each[0]))
+        self._found = dict(sorted(found, key=lambda each: each[0]))
+        self._changed_at, self._scanned_at = changed_at, now
+        return self._found
 
 
 def _item(entry: os.DirEntry[str]) -> tuple[str, Files] | None:
