@@ -13,7 +13,7 @@ from typing import Final
 from shopset.core.placement.edges import EdgeFacts
 from shopset.core.placement.formats import shop_path
 from shopset.core.placement.placements import Group, PlacedShop
-from shopset.edge.routes import GONE, ROUTE_PREFIX, host_entries, parse_route
+from shopset.edge.routes import GONE, ROUTE_PREFIX, host_entries
 
 GENERATION_KEY: Final = "G="
 """The key by which `hosts.map` says of which generation it is. As with routes, no client's host finds it."""
@@ -36,7 +36,8 @@ class Side:
     @cached_property
     def served(self) -> frozenset[str]:
         """Groups that have at least one ShopSet which the edge knows."""
-        return frozenset(name for name in self.groups if parse_route(self.routes[name]).all_backends)
+        known = self.facts.shopsets.keys()
+        return frozenset(name for name, group in self.groups.items() if not known.isdisjoint(group.replicas))
 
 
 @dataclass(frozen=True)
