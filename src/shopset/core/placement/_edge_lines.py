@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -224,8 +225,10 @@ def _line(line: type[Line], value: object, default: object, always: tuple[str, .
 
 def _part(value: object) -> object:
     match value:
-        case RateLimit():
-            return _line(Limit, value, RateLimit())
+        case RateLimit(rate):
+            # An int is a float to a type checker, and written in another way.
+            whole = value if rate is None else replace(value, requests_per_second=float(rate))
+            return _line(Limit, whole, RateLimit())
         case EdgeHealth():
             return _line(Health, value, EdgeHealth())
     return value
