@@ -200,8 +200,9 @@ class Edge:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         # Whoever started it takes notice.
-        alive = [starter.is_alive() for starter in self.starters]
-        assert not any(alive)
+        while any([starter.is_alive() for starter in self.starters]):  # noqa: C419  # each of them
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def haproxies(self) -> list[int]:
         """Return the processes that were started with this state folder's configuration."""

@@ -294,8 +294,8 @@ def _group(shop_class: str, line: bytes) -> _Line[Group]:
     read = _GROUP.decode(line)
     if not read.name.startswith((f"{shop_class}#", f"{shop_class}/")):
         raise ValueError(f"{read.name!r} is no group of {shop_class}: its name begins with the class and # or /")
-    twice = [replica for replica, times in Counter(read.replicas).items() if times > 1]
-    if twice:
+    if len(set(read.replicas)) < len(read.replicas):
+        twice = [replica for replica, times in Counter(read.replicas).items() if times > 1]
         raise ValueError(f"{read.name!r} has the replica {twice[0]!r} twice")
     group = Group(read.name, shop_class, read.replicas, read.pinned, read.dedicated, read.spread)
     return _Line(group, _ENCODER.encode(read))
