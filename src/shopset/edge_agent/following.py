@@ -19,6 +19,7 @@ from shopset.core.placement.formats import (
     read_file,
     shop_path,
 )
+from shopset.core.placement.placements import Group
 from shopset.edge.changes import Side
 from shopset.edge.routes import routes
 from shopset.gitops.reading import AbsentObjectError, commit_in, read_blob, sound
@@ -55,6 +56,7 @@ class Branch:
         self._store = Store(url, "the system repository", cache, Runner(environment, timeout), BRANCH)
         self._members: dict[str, dict[str, str]] = {}
         """Blob of a shard -> its special shops -> their groups."""
+        self._last = Side()
 
     # -- git
 
@@ -98,8 +100,9 @@ class Branch:
         """Read what a snapshot says of everything but the shops; each has its own backend. Raises as `read`."""
         reading = assemble([self.read(path, blob) for path, blob in sorted(snapshot.others.items())])
         facts, groups = reading.placement.edge, reading.placement.groups
-        made = routes(facts, groups, self._groups_of(facts, snapshot))
-        return Head(Side(facts, groups, made), reading.problems)
+        members = self._groups_of(facts, snapshot)
+        self._last = Side(facts, groups, _routes(facts, groups, members, self._last))
+        return Head(self._last, reading.problems)
 
     def with_backends(self, side: Side, snapshot: Snapshot, backends: Mapping[str, str]) -> Side:
         """Return a side where some ShopSets have other backends than their own. Raises as `read`."""
@@ -129,6 +132,15 @@ class Branch:
             found[blob] = known
         self._members = found
         return {name: group for known in found.values() for name, group in known.items() if group}
+
+
+def _routes(facts: EdgeFacts, groups: Mapping[str, Group], members: Mapping[str, str], last: Side) -> dict[str, str]:
+    """Return the routes; those of groups that are as they were a moment ago are not made again."""
+    if facts != last.facts:
+        return routes(facts, groups, members)
+    wanted = {name for name, group in groups.items() if last.groups.get(name) != group}.union(members.values())
+    fresh = routes(facts, {name: groups[name] for name in wanted if name in groups}, members)
+    return {name: fresh[name] if name in fresh else last.routes[name] for name in groups} | fresh
 
 
 class LocalWatch:
