@@ -21,7 +21,7 @@ from shopset.edge_agent.folders import StateError, StateFolder
 from shopset.edge_agent.rendering import render as render_files
 from shopset.edge_agent.running import Given, make_branch
 from shopset.edge_agent.running import run as run_agent
-from shopset.edge_agent.settings import Settings
+from shopset.edge_agent.settings import Settings, fitting_connections
 from shopset.engine.workplaces import credential_environment
 
 app = typer.Typer(
@@ -57,7 +57,12 @@ Trusted = Annotated[
     list[str] | None, typer.Option(help="Network of HTTP proxies whose X-Forwarded-For is believed; repeatable.")
 ]
 Threads = Annotated[int, typer.Option(help="Of HAProxy; 0: one for each CPU.", min=0)]
-Connections = Annotated[int, typer.Option(help="Of shoppers, at once.", min=1)]
+Connections = Annotated[
+    int | None,
+    typer.Option(
+        help="Of shoppers, at once. [default: 20000, or what the limit of open files bears: four each]", min=1
+    ),
+]
 Log = Annotated[str, typer.Option(help="Where access logs go, as in 127.0.0.1:514; without it there are none.")]
 User = Annotated[str, typer.Option(help="HAProxy's user, where it is started as root.")]
 Group = Annotated[str, typer.Option(help="Its group.")]
@@ -99,7 +104,7 @@ def run(
     accept_proxy: AcceptProxy = False,
     trusted_proxy: Trusted = None,
     threads: Threads = 0,
-    connections: Connections = 20_000,
+    connections: Connections = None,
     log: Log = "",
     user: User = "",
     group: Group = "",
@@ -134,7 +139,7 @@ def run(
             accept_proxy=accept_proxy,
             trusted_proxies=tuple(trusted_proxy or ()),
             threads=threads,
-            connections=connections,
+            connections=connections or fitting_connections(),
             log=log,
             user=user,
             group=group,
@@ -173,7 +178,7 @@ def render(
     accept_proxy: AcceptProxy = False,
     trusted_proxy: Trusted = None,
     threads: Threads = 0,
-    connections: Connections = 20_000,
+    connections: Connections = None,
     log: Log = "",
     user: User = "",
     group: Group = "",
@@ -195,7 +200,7 @@ def render(
             accept_proxy=accept_proxy,
             trusted_proxies=tuple(trusted_proxy or ()),
             threads=threads,
-            connections=connections,
+            connections=connections or fitting_connections(),
             log=log,
             user=user,
             group=group,
