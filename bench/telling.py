@@ -6,7 +6,7 @@ import json
 import urllib.request
 from pathlib import Path
 
-from shopset.controller.git_webhooks import PATH
+from shopset.gitops.webhooks import PATH
 from testbed.programs import free_ports
 
 _SECRET = b"a secret of the bench"
