@@ -19,7 +19,7 @@ def main() -> None:
     """Print the times and their ratios to the limits."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        shape = layout(home, ["staging", "production"])
+        shape = layout(home, ["staging", "production"], lambda name: f"http://{name}.example.com")
         world = World(home, dict.fromkeys(TIERS, ()), shape.copies)
         world.climb()
         environment = {**os.environ, "SHOPSET_FLEET": str(home / "fleet"), "SHOPSET_CACHE": str(home / "cache")}
