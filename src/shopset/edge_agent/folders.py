@@ -24,7 +24,7 @@ import msgspec
 
 from shopset.core.errors import ShopsetError
 
-_LONGEST_PATH: Final = 100
+_LONGEST_PATH: Final = 97
 """Bytes that the path of a Unix socket may have, less what HAProxy puts after it while it binds."""
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./")
 _READ: Final = 1 << 20
@@ -65,7 +65,7 @@ class StateFolder:
     def at(cls, path: Path) -> "StateFolder":
         """Return the folder at a path, made where it is not there. Raises StateError."""
         path = path.absolute()
-        longest = path / "run" / f"next-{'x' * 40}.sock"
+        longest = path / "run" / "haproxy.sock"
         if len(os.fsencode(longest)) > _LONGEST_PATH or not set(str(path)) <= _PLAIN:
             message = f"{path} cannot be the state folder: Unix sockets need a short path without blanks, as in /var/lib/shopset-edge"
             raise StateError(message)
