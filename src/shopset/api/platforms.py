@@ -243,8 +243,11 @@ class EdgeHealth(Object):
     """How edges look at ShopSets. A hang is noticed within interval + fall * timeout; a shorter pause is none."""
 
     path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9/._~-]{0,255}$")] = "/health"
+    """What of a ShopSet is asked for; every answer below 400 is a good one."""
     interval: Duration = parse_duration("80ms")
+    """Between two checks of a ShopSet."""
     timeout: Duration = parse_duration("150ms")
+    """After which a check has failed."""
     fall: Annotated[StrictInt, Field(ge=1, le=100)] = 2
     """Failed checks in a row that take a ShopSet out."""
     rise: Annotated[StrictInt, Field(ge=1, le=1000)] = 10
@@ -266,7 +269,9 @@ class ClientLimits(Object):
     """How much traffic one client address may have, over all shops."""
 
     requests_per_second: PositiveFloat | None = None
+    """Requests per second that one address may have over time."""
     burst: Requests | None = None
+    """Requests that it may have at once beyond that."""
 
 
 class Edge(Object):
