@@ -64,8 +64,7 @@ def bare_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiSer
 @pytest.fixture(scope="session")
 def api_server(bare_api_server: ApiServer) -> ApiServer:
     bare_api_server.apply(*definitions().values())
-    bare_api_server.done("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-    # The discovery of a kind may lag behind its being established.
+    # The discovery of a kind may lag behind its being established, and kubectl wait fails where there is no status yet.
     wait_for("every kind", lambda: not any(_lags(bare_api_server, kind) for kind in KINDS))
     return bare_api_server
 

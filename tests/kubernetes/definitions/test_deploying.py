@@ -191,7 +191,9 @@ def installed(api_server: ApiServer) -> ApiServer:
         api_server.done("create", "namespace", namespace)
     api_server.apply(APPLICATIONS)
     api_server.done("apply", "--server-side", "--force-conflicts", "-k", "deploy")
-    api_server.done("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    established = ("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    # It fails where there is no status yet.
+    wait_for("the definitions", lambda: api_server.kubectl(*established).returncode == 0)
     # The first request after a definition changed is told to come again, which kubectl does and others may not.
     for what in (*PLURAL, "applications.argoproj.io"):
         api_server.done("get", what, "--all-namespaces")
