@@ -4,10 +4,18 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final
 
 _KNOWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "k8s_ref", "k8s_skip", "settings"}
 _QUIET: Final = ("httpx2", "httpcore2", "aiohttp", "kopf", "asyncio")
+
+
+class LogForm(StrEnum):
+    """How logs are written."""
+
+    JSON = "json"
+    TEXT = "text"
 
 
 class _Json(logging.Formatter):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -27,13 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-
-class LogForm(StrEnum):
-    """How logs are written."""
-
-    JSON = "json"
-    TEXT = "text"
 
 
 @app.callback()
@@ -83,7 +75,7 @@ def run(
     resync: Annotated[float, typer.Option(help="Seconds between two lists of all objects.", min=1)] = 300,
     timeout: Annotated[float, typer.Option(help="Seconds of one call of git, kustomize or the API.", min=1)] = 60,
     cache: Annotated[Path | None, typer.Option(help="Where copies of the repositories are kept.")] = None,
-    log_format: Annotated[LogForm, typer.Option(help="json or text.")] = LogForm.JSON,
+    log_format: Annotated[logs.LogForm, typer.Option(help="json or text.")] = logs.LogForm.JSON,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Watch, plan, act and tell, until SIGTERM.

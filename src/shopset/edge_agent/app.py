@@ -6,7 +6,6 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -32,13 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-
-class LogForm(StrEnum):
-    """How logs are written."""
-
-    JSON = "json"
-    TEXT = "text"
 
 
 State = Annotated[Path, typer.Option(help="The folder that HAProxy's files are in; of this edge alone.")]
@@ -119,7 +111,7 @@ def run(
         str, typer.Option(help="Address of /healthz, /readyz, /status, /metrics, /demand and /webhooks/git.")
     ] = "127.0.0.1:8405",
     top: Annotated[int, typer.Option(help="Shops whose demand is exported one by one.", min=0)] = 100,
-    log_format: Annotated[LogForm, typer.Option(help="json or text.")] = LogForm.JSON,
+    log_format: Annotated[logs.LogForm, typer.Option(help="json or text.")] = logs.LogForm.JSON,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Follow git, and bring HAProxy where it is, until SIGTERM. HAProxy goes on then.
