@@ -30,7 +30,11 @@ def must_leave(world: PlacingWorld, group: Group, shopset: str) -> bool:
         return True
     found = world.fleet.shopsets[shopset].spec
     record = world.records.get(found.cluster)
-    if world.fleet.clusters[found.cluster].spec.wish == "Drained" or (record and record.state != "Returning"):
+    wish = world.fleet.clusters[found.cluster].spec
+    waits = not wish.during_bake and any(
+        world.fleet.shopsets[name].spec.tier in world.busy for name in world.fleet.hosted(found.cluster)
+    )
+    if (wish.wish == "Drained" and not waits) or (record and record.state != "Returning"):
         return True
     return not (group.pinned or serves(world.fleet, group, shopset))
 

@@ -32,6 +32,7 @@ class PlacingWorld:
     unready: dict[str, str] = field(default_factory=dict)
     unusable: set[str] = field(default_factory=set)
     versions: dict[str, str] = field(default_factory=dict)
+    busy: dict[str, str] = field(default_factory=dict)
     head: str | None = None
     head_at: datetime | None = None
     ledger_head: str = f"{0:040x}"
@@ -47,6 +48,7 @@ class PlacingWorld:
             unready=dict(self.unready),
             unusable=set(self.unusable),
             versions=dict(self.versions),
+            busy=dict(self.busy),
             history=dict(self.history),
             subjects=list(self.subjects),
         )
@@ -77,6 +79,7 @@ class PlacingWorld:
             unready=dict(self.unready),
             unusable=frozenset(self.unusable),
             versions=dict(self.versions),
+            busy=dict(self.busy),
         )
 
     def plan(self) -> PlacementPlan:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from shopset.api._objects import Line, Object, Resource, Status
 from shopset.api.errors import InvalidValueError, quoted
@@ -46,6 +46,8 @@ class ClusterSpec(Object):
     """Where it lies, as in `{provider: aws, region: tokyo}`."""
     wish: Literal["Active", "Cordoned", "Drained"] = "Active"
     """Cordoned takes no new shops; Drained is emptied of those that it has."""
+    during_bake: StrictBool = False
+    """Drained also while a tier of its ShopSets is synced or bakes; else shops stay on it until then."""
     context: Line | None = None
     """How kubeconfigs call it; the cluster's own name where it is left out."""
     endpoint: Endpoint | None = None

@@ -6,6 +6,7 @@ from operator import is_not
 
 from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
+from shopset.core.placement.drains import may_wait
 from shopset.core.placement.formats import BRANCH, PlacementReading
 from shopset.core.placement.modelling import wanted_replicas
 from shopset.core.placement.placements import Group, Placement
@@ -17,6 +18,7 @@ from shopset.core.placement.staying import with_staying
 from shopset.core.release.actions import Identity
 from shopset.core.release.ledgers import BRANCH as LEDGER
 from shopset.core.release.observed import Observed, Repository
+from shopset.core.release.planning import plan as plan_releases
 from shopset.core.release.plans import Condition, Phase, Plan
 from shopset.engine.engines import Engine, Outcome
 from shopset.engine.ports import ShopReader, ShopsReading
@@ -78,6 +80,7 @@ class Placer:
             unready=unready(fleet, observed),
             unusable=unusable(fleet, observed),
             versions=self.versions(fleet) if observed.ledger.clusters else {},
+            busy=self._busy(observed),
         )
         return seen, reading.conditions
 
@@ -95,6 +98,13 @@ class Placer:
         """Observe and plan what meets a request. `made` is the plan of the releases. Raises RequestRefusedError, and as observe."""
         seen, problems = self.observe(observed)
         return _with(respond_placement(self.engine.fleet, seen, request, author, busy(made)), problems), seen
+
+    def _busy(self, observed: Observed) -> Mapping[str, str]:
+        """Return what the tiers are at, where anything waits for it. What is not looked up yet does not end a bake."""
+        fleet = self.engine.fleet
+        if not may_wait(fleet, observed.ledger.clusters):
+            return {}
+        return busy(plan_releases(fleet, observed, self.engine.renderers))
 
     def _with_staying(self, reading: ShopsReading, placement: Placement) -> Shops:
         """Return the shops that are to be placed: a source that is away must not empty the placement."""

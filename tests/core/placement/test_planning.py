@@ -14,10 +14,11 @@ from shopset.core.placement.planning import plan_placement
 from shopset.core.placement.plans import PlacementPlan, Seen
 from shopset.core.placement.requests import DrainCluster, LoseCluster, ReturnCluster
 from shopset.core.placement.shops import Shops
+from shopset.core.release.records import ClusterRecord
 from support.placing import SINGLE, STANDARD, even_fleet, make_shops, placing_fleet
 from support.placing_checks import are_apart, check_rest, check_step, check_whole, wanted
 from support.placing_world import LostRaceError, PlacingWorld
-from support.pure import START
+from support.pure import START, SUZUKI
 
 SHOPS = [(f"shop-{n:03}", "single" if n % 5 == 0 else "standard", 1.0 + n % 7) for n in range(60)]
 COARSE: dict[str, Any] = {"groupsPerShopset": 4}
@@ -262,16 +263,69 @@ def test_a_shopset_that_shrinks_gives_shops_away() -> None:
     assert not after.actions
 
 
+def wished_empty(world: PlacingWorld, cluster: str, **more: bool) -> Fleet:
+    found = world.fleet.clusters[cluster]
+    drained = found.model_copy(update={"spec": found.spec.model_copy(update={"wish": "Drained", **more})})
+    return replace(world.fleet, clusters={**world.fleet.clusters, cluster: drained})
+
+
+def shops_on(world: PlacingWorld, cluster: str) -> list[str]:
+    there = f"{cluster}-"
+    return [shop for shop in world.placement.members if any(name.startswith(there) for name in world.replicas(shop))]
+
+
+def groups_on(world: PlacingWorld, cluster: str) -> set[str]:
+    there = f"{cluster}-"
+    return {
+        name for name, each in world.placement.groups.items() if any(one.startswith(there) for one in each.replicas)
+    }
+
+
+def test_a_wish_to_empty_a_cluster_waits_for_a_release_on_it() -> None:
+    world = settled(fleet("abcd"))
+    before, world.busy = world.placement, {"dev": "being synced", "prod": "baking"}
+    world.fleet = wished_empty(world, "a")
+    message = told(settle(world))["Cluster/a", "Waiting"]
+    assert dump_placement(world.placement) == dump_placement(before)
+    assert message.startswith(
+        f"prod is baking, and a drain would change what is measured: {len(shops_on(world, 'a'))} "
+    )
+    assert "spec.duringBake: true" in message
+    there = groups_on(world, "a")
+    world.records["b"] = ClusterRecord.model_validate(
+        {"cluster": "b", "state": "Lost", "since": START, "by": str(SUZUKI), "reason": "power failure"}
+    )
+    settle(world)
+    assert groups_on(world, "a") == there, "only what was there stays there, whatever else happens"
+    del world.records["b"]
+    world.busy = {}
+    assert told(world.plan())["Cluster/a", "Draining"].startswith("its shops leave, as spec.wish asks")
+    settle(world)
+    assert not shops_on(world, "a")
+
+
+def test_a_wish_to_empty_a_cluster_goes_on_in_the_middle_of_a_release_where_that_is_wished_or_a_person_began_it() -> (
+    None
+):
+    world = settled(fleet("abcd"))
+    world.busy, world.fleet = {"prod": "baking"}, wished_empty(world, "a", during_bake=True)
+    settle(world)
+    assert not shops_on(world, "a")
+    world.fleet = wished_empty(world, "b")
+    world.ask(DrainCluster(cluster="b", reason="upgrade", during_bake=True))
+    settle(world)
+    assert not shops_on(world, "b")
+
+
 def test_a_cluster_that_is_wished_empty_is_emptied_in_waves() -> None:
     world = settled(fleet("abcd"))
-    cluster = world.fleet.clusters["a"]
-    drained = cluster.model_copy(update={"spec": cluster.spec.model_copy(update={"wish": "Drained"})})
-    world.fleet = replace(world.fleet, clusters={**world.fleet.clusters, "a": drained})
+    world.fleet = wished_empty(world, "a")
     plan = world.plan()
     assert plan.later
     assert {each.why for each in plan.moves if each.arrivals} == {"cluster a is to be empty"}
     settle(world)
-    assert not [shop for shop in world.placement.members if any(name.startswith("a-") for name in world.replicas(shop))]
+    assert not shops_on(world, "a")
+    assert ("Cluster/a", "Draining") not in told(world.plan())
 
 
 def test_nothing_new_comes_where_nothing_may() -> None:

@@ -9,6 +9,7 @@ from shopset.core.fleets import Fleet
 from shopset.core.placement._targets import Targets, waits_for
 from shopset.core.placement._waves import Step
 from shopset.core.placement.bounding import Shortage, shortages
+from shopset.core.placement.drains import waiting
 from shopset.core.placement.evaluating import loads, worst, worst_n1
 from shopset.core.placement.modelling import Model
 from shopset.core.placement.plans import Seen
@@ -126,6 +127,24 @@ def _of_clusters(fleet: Fleet, seen: Seen, found: Model, step: Step) -> Iterator
                 ("NotReady", f"its shops wait: {lacks}") if lacks else ("Returning", "its shops come back")
             )
             yield Condition(reference, "Returned", reason, message, "Info")
+    for cluster, each in fleet.clusters.items():
+        if each.spec.wish == "Drained" and cluster not in seen.clusters:
+            yield from _of_wish(fleet, seen, found, step, cluster)
+
+
+def _of_wish(fleet: Fleet, seen: Seen, found: Model, step: Step, cluster: str) -> Iterator[Condition]:
+    tiers, left = waiting(fleet, seen).get(cluster, ()), _on(fleet, found, step, cluster)
+    if not left:
+        return
+    reason, message = "Draining", f"its shops leave, as spec.wish asks: {left:,} have a replica there still"
+    if tiers:
+        busy = " and ".join(f"{tier} is {seen.busy[tier]}" for tier in tiers)
+        reason = "Waiting"
+        message = (
+            f"{busy}, and a drain would change what is measured: {left:,} shops with a replica there stay until then. "
+            "spec.duringBake: true empties it now"
+        )
+    yield Condition(f"Cluster/{cluster}", "Drained", reason, message, "Info")
 
 
 def _on(fleet: Fleet, found: Model, step: Step, cluster: str) -> int:

@@ -9,6 +9,7 @@ from shopset.core.fleets import Fleet
 from shopset.core.placement._conditions import conditions
 from shopset.core.placement._targets import is_back, targets, waits_for
 from shopset.core.placement._waves import Step, leftovers, next_step
+from shopset.core.placement.drains import held_back
 from shopset.core.placement.evaluating import loads, worst, worst_n1
 from shopset.core.placement.facts import edge_conditions, edge_facts
 from shopset.core.placement.formats import BRANCH, difference
@@ -32,10 +33,11 @@ def plan_placement(
 
     `budget` lets so many shops more than needed move, where that makes loads more even: `author` asked for it, for `reason`.
     """
+    held = held_back(fleet, seen)
     grouped = regroup(fleet, seen.shops, seen.placement)
-    found = model(fleet, seen.shops, grouped.placement, seen.clusters, seen.unusable, grouped.rows)
-    goal = targets(fleet, seen, found, budget)
-    step = next_step(fleet, seen, found, goal)
+    found = model(held, seen.shops, grouped.placement, seen.clusters, seen.unusable, grouped.rows)
+    goal = targets(held, seen, found, budget)
+    step = next_step(held, seen, found, goal)
     after = grouped.placement.with_groups(step.groups) if step.groups else grouped.placement
     after = with_facts(fleet, seen, after)
     asked = author if reason else _asked_by(seen, step)
@@ -55,7 +57,7 @@ def plan_placement(
 
 def with_facts(fleet: Fleet, seen: Seen, placement: Placement) -> Placement:
     """Return a placement with what edges have to know of it."""
-    return placement.with_edge(edge_facts(fleet, seen.shops, placement, seen.clusters))
+    return placement.with_edge(edge_facts(held_back(fleet, seen), seen.shops, placement, seen.clusters))
 
 
 def _asked_by(seen: Seen, step: Step) -> Identity:

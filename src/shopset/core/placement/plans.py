@@ -33,6 +33,8 @@ class Seen:
     """ShopSets that serve nobody now: nothing new is to come to them."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Cluster -> its Kubernetes version, where it is known."""
+    busy: Mapping[str, str] = field(default_factory=dict)
+    """Tier in the middle of a release -> what it is at; looked up only where a wish waits for it."""
 
 
 @dataclass(frozen=True, slots=True)

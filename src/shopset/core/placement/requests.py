@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement._checking import check_dedication, check_replicas, check_spread, decidable, placed
+from shopset.core.placement.drains import busy_tiers
 from shopset.core.placement.grouping import conventional_group, own_group
 from shopset.core.placement.modelling import wanted_replicas
 from shopset.core.placement.placements import Group, PlacedShop, Whereabouts
@@ -127,12 +128,11 @@ def respond_placement(
 
 
 def _refuse_while_busy(fleet: Fleet, cluster: str, busy: Mapping[str, str]) -> None:
-    for tier in sorted({fleet.shopsets[name].spec.tier for name in fleet.hosted(cluster)}):
-        if tier in busy:
-            raise RequestRefusedError(
-                f"{tier}, which has ShopSets on cluster {cluster}, is {busy[tier]}: wait for it (shopctl release watch), "
-                "or give --during-bake"
-            )
+    for tier in busy_tiers(fleet, cluster, busy)[:1]:
+        raise RequestRefusedError(
+            f"{tier}, which has ShopSets on cluster {cluster}, is {busy[tier]}: wait for it (shopctl release watch), "
+            "or give --during-bake"
+        )
 
 
 def _record(
