@@ -50,6 +50,8 @@ class Haproxy:
         self.program = program
         self._folder = folder
         self._place = place
+        self.ended = ""
+        """How the last one that the agent started came to its end, other than by a signal; empty while one answers."""
         self._child: subprocess.Popen[bytes] | None = None
         self._started = -_REST
 
@@ -131,7 +133,7 @@ class Haproxy:
         if self.program is None or not self._folder.configuration.exists() or self.is_alive():
             return False
         if monotonic() < self._started + _REST:
-            raise ConfigurationRefusedError(f"HAProxy ended: {self.last_words() or 'its log says why'}")
+            raise ConfigurationRefusedError(self._end())
         self._started = monotonic()
         log = (self._folder.run / "haproxy.log").open("wb")
         with log:
@@ -159,8 +161,11 @@ class Haproxy:
     def is_alive(self) -> bool:
         """Tell whether a master runs. One that just reads its configuration anew answers at no socket."""
         if self._child is not None:
-            if self._child.poll() is None:
+            code = self._child.poll()
+            if code is None:
                 return True
+            if code > 0:
+                self.ended = self._end()
             self._child = None
         with suppress(OSError, ValueError):
             pid = int(self._pid_file.read_text())
@@ -173,12 +178,12 @@ class Haproxy:
             return False
         return True
 
-    def last_words(self) -> str:
-        """Return what HAProxy said when it failed to start."""
+    def _end(self) -> str:
+        words = ""
         with suppress(OSError):
             lines = (self._folder.run / "haproxy.log").read_text(errors="replace").splitlines()
-            return "; ".join([line for line in lines if "ALERT" in line][-3:])
-        return ""
+            words = "; ".join([line for line in lines if "ALERT" in line][-3:])
+        return f"HAProxy ended: {words or 'its log says why'}"
 
     @property
     def _pid_file(self) -> Path:
