@@ -135,7 +135,16 @@ def entries(facts: EdgeFacts, groups: Mapping[str, Group], shops: Iterable[Place
     return host_entries(shops, facts, routes(facts, groups, {}))
 
 
-_NOT_BARE = ("track-sc", "http-response", "x-forwarded", "del-header", "x-request-id", "disable-l7-retry", "txn.id")
+_NOT_BARE = (
+    "track-sc",
+    "http-response",
+    "x-forwarded",
+    "forwardfor",
+    "del-header",
+    "x-request-id",
+    "disable-l7-retry",
+    "txn.id",
+)
 _CONDITION = re.compile(r" !?{ [^{}]*(sc_http_req_rate|in_table)[^{}]* }")
 
 
