@@ -7,7 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -56,6 +56,15 @@ Connections = Annotated[
     ),
 ]
 Log = Annotated[str, typer.Option(help="Where access logs go, as in 127.0.0.1:514; without it there are none.")]
+Authorities = Annotated[
+    str,
+    typer.Option(
+        help="File with the certificates of the authorities that ShopSets with HTTPS are signed by; @system-ca: the machine's."
+    ),
+]
+Silence = Annotated[
+    int, typer.Option(help="Seconds for which a ShopSet or a client may be silent in a request.", min=1)
+]
 User = Annotated[str, typer.Option(help="HAProxy's user, where it is started as root.")]
 Group = Annotated[str, typer.Option(help="Its group.")]
 Spares = Annotated[int, typer.Option(help="Backends for ShopSets to come, which then need no reload.", min=0)]
@@ -98,6 +107,8 @@ def run(
     threads: Threads = 0,
     connections: Connections = None,
     log: Log = "",
+    authorities: Authorities = "@system-ca",
+    silence: Silence = 60,
     user: User = "",
     group: Group = "",
     spares: Spares = 16,
@@ -110,7 +121,7 @@ def run(
     listen: Annotated[
         str, typer.Option(help="Address of /healthz, /readyz, /status, /metrics, /demand and /webhooks/git.")
     ] = "127.0.0.1:8405",
-    top: Annotated[int, typer.Option(help="Shops whose demand is exported one by one.", min=0)] = 100,
+    top: Annotated[int, typer.Option(help="Shops whose demand is exported one by one.", min=0)] = 1000,
     log_format: Annotated[logs.LogForm, typer.Option(help="json or text.")] = logs.LogForm.JSON,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -123,16 +134,18 @@ def run(
     try:
         host, port = _address(listen)
         folder = StateFolder.at(state)
-        place = Place(
-            str(folder.path),
-            http=tuple(http or ("*:8080",)),
-            https=tuple(https or ()),
+        place = _place(
+            folder,
+            http=http,
+            https=https,
             metrics=metrics,
             accept_proxy=accept_proxy,
-            trusted_proxies=tuple(trusted_proxy or ()),
+            trusted_proxies=trusted_proxy,
             threads=threads,
-            connections=connections or fitting_connections(),
+            connections=connections,
             log=log,
+            authorities=authorities,
+            silence=silence,
             user=user,
             group=group,
             spares=spares,
@@ -141,10 +154,10 @@ def run(
             folder,
             place,
             repository,
-            {**os.environ, **credential_environment(git_credentials.absolute() if git_credentials else None)},
+            _environment(git_credentials),
             Settings(poll=poll),
             timeout,
-            str(haproxy.absolute()) if haproxy else None,
+            _absolute(haproxy),
             host,
             port,
             webhook_secret,
@@ -172,6 +185,8 @@ def render(
     threads: Threads = 0,
     connections: Connections = None,
     log: Log = "",
+    authorities: Authorities = "@system-ca",
+    silence: Silence = 60,
     user: User = "",
     group: Group = "",
     spares: Spares = 16,
@@ -184,23 +199,29 @@ def render(
     """
     try:
         folder = StateFolder.at(state)
-        place = Place(
-            str(folder.path),
-            http=tuple(http or ("*:8080",)),
-            https=tuple(https or ()),
+        place = _place(
+            folder,
+            http=http,
+            https=https,
             metrics=metrics,
             accept_proxy=accept_proxy,
-            trusted_proxies=tuple(trusted_proxy or ()),
+            trusted_proxies=trusted_proxy,
             threads=threads,
-            connections=connections or fitting_connections(),
+            connections=connections,
             log=log,
+            authorities=authorities,
+            silence=silence,
             user=user,
             group=group,
             spares=spares,
         )
-        environment = {**os.environ, **credential_environment(git_credentials.absolute() if git_credentials else None)}
         given = Given(
-            folder, place, repository, environment, timeout=timeout, haproxy=str(haproxy) if haproxy else None
+            folder,
+            place,
+            repository,
+            _environment(git_credentials),
+            timeout=timeout,
+            haproxy=_absolute(haproxy),
         )
         made = render_files(given, make_branch(given), commit)
     except (ShopsetError, OSError, ValueError) as error:
@@ -216,7 +237,7 @@ def check(state: State, haproxy: Program = None) -> None:
     shopset-edge check --state /var/lib/shopset-edge --haproxy /usr/sbin/haproxy
     """
     try:
-        wrong = findings(StateFolder.at(state), str(haproxy) if haproxy else None)
+        wrong = findings(StateFolder.at(state), _absolute(haproxy))
     except (ShopsetError, OSError) as error:
         _fail(error)
     for each in wrong:
@@ -265,10 +286,43 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  # as a person who leaves the address out means
 
 
+def _place(
+    folder: StateFolder,
+    *,
+    http: list[str] | None,
+    https: list[str] | None,
+    trusted_proxies: list[str] | None,
+    connections: int | None,
+    authorities: str,
+    silence: int,
+    **others: Any,
+) -> Place:
+    return Place(
+        str(folder.path),
+        http=tuple(http or ("*:8080",)),
+        https=tuple(https or ()),
+        trusted_proxies=tuple(trusted_proxies or ()),
+        connections=connections or fitting_connections(),
+        # HAProxy reads it where it stands, whatever folder it was named from.
+        authorities=authorities if authorities.startswith("@") else str(Path(authorities).absolute()),
+        silence=f"{silence}s",
+        **others,
+    )
+
+
+def _environment(credentials: Path | None) -> dict[str, str]:
+    """Return what git runs with."""
+    return {**os.environ, **credential_environment(credentials.absolute() if credentials else None)}
+
+
+def _absolute(path: Path | None) -> str | None:
+    return str(path.absolute()) if path else None
+
+
 def _secrets(namespace: str, labels: str, kubeconfig: Path | None, context: str | None) -> Secrets | None:
     if not namespace:
         return None
-    return Secrets(namespace, parse_labels(labels), str(kubeconfig.absolute()) if kubeconfig else None, context)
+    return Secrets(namespace, parse_labels(labels), _absolute(kubeconfig), context)
 
 
 def _fail(error: Exception) -> NoReturn:

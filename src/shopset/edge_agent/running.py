@@ -53,7 +53,7 @@ class Given:
     certificates: tuple[Path, ...] = ()
     secrets: Secrets | None = None
     """Those that have certificates."""
-    top: int = 100
+    top: int = 1000
     """Shops whose demand is exported one by one."""
 
 
