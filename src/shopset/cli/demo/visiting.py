@@ -18,7 +18,8 @@ _RUSH: Final = 50
 _BROKEN: Final = 0.25
 """Seconds after which no connection to a dead server is taken for alive."""
 _CUT: Final = 2
-"""Safe requests that may break with a server that is killed under hundreds of them a second."""
+"""Safe requests that may break with a server that is killed under hundreds of them a second: those that were connecting when it was
+marked down (docs/edge.md, "Failover")."""
 _LOOK: Final = 2.0
 """Seconds of shoppers that are looked at where nothing has to be waited for."""
 _MEMORY: Final = 20.0
@@ -108,7 +109,7 @@ class Visiting:
         self.say(f"shops with another replica: {told.text}", "green")
         late = [each for each in safe if each.failed and (each.safe or each.began > dead)]
         # What was on its way to a server that died and may not be sent twice is lost; and of what may, hardly ever
-        # one: HAProxy closed its connection when the server's broke.
+        # one: HAProxy ends what is just connecting when it marks the server down.
         cut = [each for each in late if not each.status and each.began < dead + _BROKEN]
         if len(late) > len(cut) or len(cut) > _CUT:
             raise StoryError(f"shops with another replica failed: {late[:5]}")
