@@ -3,7 +3,10 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +15,7 @@ from testbed.keeping import end
 from testbed.records import Bed
 
 BED = "SHOPSET_TEST_BED"
+T = TypeVar("T")
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -23,15 +27,33 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First comes what needs the bed, and of that what has it alone: meanwhile the other process does without.
+    """Begin with what takes long: at the end it would keep one process waiting for the others.
 
-    That one begins in the middle, with the tests of minutes: at the end they would keep one process waiting for the other.
+    Each process is first given a share of the list, one after the other. The first share begins with what needs the bed,
+    and of that with what has it alone; the other shares begin with the tests of minutes.
     """
-    items.sort(key=lambda item: ("bed" not in _fixtures(item), item.get_closest_marker("takes_a_part_away") is None))
+    bed = [item for item in items if "bed" in _fixtures(item)]
+    bed.sort(key=lambda item: item.get_closest_marker("takes_a_part_away") is None)
     long = [item for item in items if item.get_closest_marker("long")]
-    others = [item for item in items if not item.get_closest_marker("long")]
-    middle = len(items) // 2
-    items[:] = [*others[:middle], *long, *others[middle:]]
+    first = {*bed, *long}
+    others = [item for item in items if item not in first]
+    items[:] = in_shares(bed, long, others, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def in_shares(bed: Sequence[T], long: Sequence[T], others: Sequence[T], processes: int) -> list[T]:
+    """Return everything so that each process's equal share begins with its part of what takes long."""
+    if processes == 1:
+        return [*bed, *long, *others]
+    heads = [bed, *(_share(long, number, processes - 1) for number in range(processes - 1))]
+    total, rest, made = len(bed) + len(long) + len(others), iter(others), list[T]()
+    for number, head in enumerate(heads, 1):
+        made += head
+        made += islice(rest, max(total * number // processes - len(made), 0))
+    return [*made, *rest]
+
+
+def _share(items: Sequence[T], number: int, of: int) -> Sequence[T]:
+    return items[len(items) * number // of : len(items) * (number + 1) // of]
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

@@ -103,6 +103,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, tiers)
 
 
+@pytest.mark.long
 def test_every_kind_of_action_can_be_done_by_hand(world: World) -> None:
     hand = ByHand(world)
     for name in ("apps", "configuration"):

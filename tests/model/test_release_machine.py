@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -192,7 +193,7 @@ class ReleaseMachine(RuleBasedStateMachine):
 
 
 ReleaseMachine.TestCase.settings = settings(
-    max_examples=2000 if THOROUGH else 10,
+    max_examples=2000 if THOROUGH else 6,
     stateful_step_count=60 if THOROUGH else 20,
     deadline=None,
     derandomize=not THOROUGH,
@@ -200,4 +201,4 @@ ReleaseMachine.TestCase.settings = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if THOROUGH else [])],
     suppress_health_check=list(HealthCheck),
 )
-TestRelease = ReleaseMachine.TestCase
+TestRelease = pytest.mark.long(ReleaseMachine.TestCase)
