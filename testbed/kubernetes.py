@@ -1,10 +1,13 @@
 """Kubernetes clusters of the bed: API servers on one etcd, with controllers, a scheduler and kwok's node."""
 
 import json
+import os
+import signal
 import ssl
 import subprocess
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any, Final
 
 from testbed.processes import Part, Processes, answers, wait_for
 from testbed.programs import beside, free_ports, program
-from testbed.records import CLUSTERS, MEMBERS, kubeconfig, write
+from testbed.records import CLUSTERS, MEMBERS, Bed, kubeconfig, write
 
 TOKEN: Final = "admin-token"  # noqa: S105  # of a bed that listens on loopback only
 PEOPLE: Final = ("anna", "ben", "carl")
@@ -132,8 +135,10 @@ def _make_keys(folder: Path) -> None:
 
 def _api_server(folder: Path, name: str, port: int, etcd: str, services: str) -> Part:
     key = folder / "service-accounts.key"
+    # A link, so that the next start of this one server can be that of another version.
+    _link(_binary(folder, name), "kube-apiserver")
     command = [
-        "kube-apiserver",
+        str(_binary(folder, name)),
         f"--etcd-servers={etcd}",
         f"--etcd-prefix=/{name}",
         "--bind-address=127.0.0.1",
@@ -150,6 +155,39 @@ def _api_server(folder: Path, name: str, port: int, etcd: str, services: str) ->
         f"--service-cluster-ip-range={services}",
     ]
     return Part(f"{name}-apiserver", command)
+
+
+@contextmanager
+def upgraded(bed: Bed, cluster: str) -> Iterator[None]:
+    """Let a cluster have the next Kubernetes version for a while. Its objects stay. Raises StartError."""
+    _restart(bed, cluster, "kube-apiserver-next")
+    try:
+        yield
+    finally:
+        _restart(bed, cluster, "kube-apiserver")
+
+
+def _restart(bed: Bed, cluster: str, server: str) -> None:
+    """End an API server; who keeps the bed starts it again, as another program."""
+    part = f"{cluster}-apiserver"
+    before = bed.pid(part)
+    _link(_binary(bed.home, cluster), server)
+    os.kill(before, signal.SIGKILL)
+    wait_for(f"another API server of {cluster}", lambda: Bed.read(bed.home).pids[part] != before)
+    authority = bed.home / cluster / "apiserver.crt"
+    wait_for(f"the API server of {cluster}", partial(_is_ready, bed.servers[cluster], authority))
+
+
+def _binary(folder: Path, name: str) -> Path:
+    return folder / name / "kube-apiserver"
+
+
+def _link(link: Path, name: str) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    draft = link.with_name(".kube-apiserver.draft")
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(program(name))
+    draft.replace(link)
 
 
 def _is_ready(url: str, authority: Path) -> bool:

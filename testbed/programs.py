@@ -8,6 +8,7 @@ from typing import Final
 PROGRAMS: Final = (
     "etcd",
     "kube-apiserver",
+    "kube-apiserver-next",
     "kube-controller-manager",
     "kube-scheduler",
     "kubectl",

@@ -1,5 +1,6 @@
 """Shops on real clusters: they are placed, one cluster is lost and comes back, another is emptied, and a release goes on."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
@@ -10,6 +11,7 @@ import pytest
 from shopset.cli.scaffolding import Copy
 from shopset.core.placement.formats import read_placement
 from support.kubernetes import KubernetesWorld, away
+from testbed.kubernetes import upgraded
 from testbed.records import write
 
 SHOPS: Final = tuple(f"shop-{number}" for number in range(12))
@@ -41,6 +43,12 @@ def placed(world: KubernetesWorld) -> KubernetesWorld:
 
 def members(world: KubernetesWorld) -> str:
     return f"--members={world.bed.kubeconfig}"
+
+
+def bake_for(world: KubernetesWorld, span: str) -> None:
+    """Let prod bake for as long."""
+    world.tiers = {**world.tiers, "prod": (f"bake: {span}",)}
+    world.apply(*(each for each in world.objects() if each["kind"] == "Tier"))
 
 
 def told(world: KubernetesWorld) -> dict[str, tuple[str, ...]]:
@@ -95,10 +103,13 @@ def test_a_lost_cluster_is_left_and_comes_home_while_a_release_goes_on(placed: K
     assert in_git(placed) == before
 
 
-def test_a_drain_is_gone_on_with_by_another_controller_and_waits_for_the_version(placed: KubernetesWorld) -> None:
+@pytest.mark.takes_a_part_away
+def test_a_drain_is_gone_on_with_by_another_controller_and_the_shops_return_to_the_new_version(
+    placed: KubernetesWorld,
+) -> None:
     before = told(placed)
     controller = placed.controllers[-1]
-    placed.shopctl("cluster", "drain", "b", "--for-upgrade=v9.99.0", REASON, "--no-wait", "--during-bake")
+    placed.shopctl("cluster", "drain", "b", "--for-upgrade=v1.37.0", REASON, "--no-wait", "--during-bake")
     placed.wait("the first wave", lambda: in_git(placed) != before)
     controller.kill()
     placed.start("another", members(placed), "--poll=5")
@@ -108,17 +119,32 @@ def test_a_drain_is_gone_on_with_by_another_controller_and_waits_for_the_version
     placed.wait("the release goes on, on b too", lambda: placed.runs("b-2", third))
     assert not any("b-2" in each for each in in_git(placed).values())
     placed.shopctl("cluster", "return", "b", REASON, "--no-wait")
-    placed.wait("it waits for its version", lambda: "v9.99.0" in returned(placed, "b"))
+    placed.wait("it waits for its version", lambda: "v1.37.0" in returned(placed, "b"))
     assert placed.status("cluster", "b")["version"] in returned(placed, "b")
     assert none_is_on(placed, "b-2")
+    with upgraded(placed.bed, "b"):
+        placed.wait("b is back", lambda: not placed.ledger().clusters)
+        placed.wait("the shops are home", lambda: told(placed) == in_git(placed) == before)
+        assert (
+            json.loads(placed.kubectl("version", "-o", "json", cluster="b"))["serverVersion"]["gitVersion"] == "v1.37.0"
+        )
 
 
 def test_a_cluster_that_kubectl_wishes_drained_is_emptied_and_one_shopset_less_is_no_loss(
     placed: KubernetesWorld,
 ) -> None:
-    wished = placed.get("cluster", "b")
+    wished, before = placed.get("cluster", "b"), in_git(placed)
+    bake_for(placed, "1h")
+    placed.release("2")
+    placed.wait("the release bakes", lambda: placed.status("tier", "prod").get("phase") == "Baking")
     placed.apply(resource(placed, "Cluster", "b", {**wished["spec"], "wish": "Drained"}))
+    placed.wait("the wish waits", lambda: placed.condition("cluster", "b", "Drained").get("reason") == "Waiting")
+    assert "prod is baking" in placed.condition("cluster", "b", "Drained")["message"]
+    assert in_git(placed) == before
+    placed.apply(resource(placed, "Cluster", "b", {**wished["spec"], "wish": "Drained", "duringBake": True}))
     placed.wait("no shop is on b", partial(none_is_on, placed, "b-2"))
+    assert placed.status("tier", "prod")["phase"] == "Baking"
+    bake_for(placed, "1s")
     placed.apply(resource(placed, "Cluster", "b", {**wished["spec"], "wish": "Active"}))
     served = sum("c-2" in each for each in told(placed).values())
     assert served
