@@ -15,7 +15,7 @@ from shopset.api.names import NAME_LENGTH, NAME_PATTERN
 from shopset.core.explaining import explain
 from shopset.core.placement.shops import EdgeWish, Shops
 from shopset.core.placement.tables import ShopProblem, Table
-from shopset.shops._plain import are_counts, are_lists_of_hosts, are_names, are_numbers, are_spaced_hosts, odd_rows
+from shopset.shops._plain import are_counts, are_lists_of_hosts, are_names, are_numbers, odd_rows
 
 MOST_TOLD: Final = 1000
 """Bad rows of one file or table that are told one by one."""
@@ -39,8 +39,8 @@ _NUMBERS: Final = {
 Texts = Sequence[str]
 Numbers = Texts | Sequence[float | None] | None
 """A column of numbers, as text or not; None where the source has no such column."""
-Hosts = Sequence[str] | str
-"""Hosts of one shop: a list, or text with spaces between them."""
+Hosts = tuple[str, ...]
+"""Hosts of one shop, as its source has them."""
 
 
 def host_of(text: str) -> str:
@@ -81,7 +81,7 @@ class Builder:
         self.is_whole = True
         self._called = names_of
         self._names: list[str] = []
-        self._hosts: list[tuple[str, ...]] = []
+        self._hosts: list[Hosts] = []
         self._classes: dict[str, int] = {}
         self._pins: dict[int, tuple[str, ...]] = {}
         self._edge: dict[int, EdgeWish] = {}
@@ -190,7 +190,7 @@ class Builder:
     ) -> None:
         """Say of a bad row what is wrong with it, in the words of the resource that it would be."""
         known = self.note_unread(name)
-        spec = {"class": shop_class, "hosts": _split(hosts), "pins": tuple(pins)}
+        spec = {"class": shop_class, "hosts": hosts, "pins": tuple(pins)}
         found = list(_refusals(name, spec))
         for (field, kind), value in zip(_NUMBERS.items(), numbers, strict=True):
             found += [(field, *words) for words in _number_refusal(value, kind)]
@@ -201,21 +201,26 @@ class Builder:
             self.complain(ShopProblem(self.place(line), name if known else "", told, message, advice))
 
 
-def _tidied(hosts: Sequence[Hosts]) -> tuple[list[tuple[str, ...]], set[int]]:
+def words_of(texts: Sequence[str]) -> list[Hosts]:
+    """Return the words of each text."""
+    whole = "".join(texts)
+    if not all(texts) or not whole.isascii() or not whole.isprintable():
+        return [tuple(text.split()) for text in texts]
+    # Nearly all are one word, and no space is anything but a space.
+    found: list[Hosts] = list(zip(texts, strict=True))
+    if " " in whole:
+        for row in [row for row, text in enumerate(texts) if " " in text]:
+            found[row] = tuple(texts[row].split())
+    return found
+
+
+def _tidied(hosts: Sequence[Hosts]) -> tuple[list[Hosts], set[int]]:
     """Return the hosts of each shop, normalised, and the rows where something is wrong with them."""
     bad: set[int] = set()
-    if isinstance(hosts[0], str):
-        texts: Sequence[str] = hosts  # type: ignore[assignment]  # a source has all of them in one way
-        odd = odd_rows(texts, are_spaced_hosts)
-        tidy: list[tuple[str, ...]] = list(zip(texts, strict=True))
-        for row in [row for row, text in enumerate(texts) if " " in text]:
-            tidy[row] = tuple(texts[row].split(" "))
-    else:
-        odd = odd_rows(hosts, are_lists_of_hosts)
-        tidy = list(map(tuple, hosts))
-    for row in odd:
+    tidy = list(hosts)
+    for row in odd_rows(hosts, are_lists_of_hosts):
         try:
-            tidy[row] = found = tuple(map(host_of, _split(hosts[row])))
+            tidy[row] = found = tuple(map(host_of, hosts[row]))
         except InvalidValueError:
             found = ()
         if not found or len(set(found)) < len(found):
@@ -266,10 +271,11 @@ def _read_numbers(
         texts: Sequence[str] = values  # type: ignore[assignment]  # a source has all of them in one way
         bad = {row for row in odd_rows(texts, are_plain) if texts[row] and pattern.match(texts[row]) is None}
         if not bad and all(texts):
-            values = list(map(float, texts))
+            column[:] = np.fromiter(map(float, texts), np.float64, len(texts))
         else:
-            values = [float(text) if text and row not in bad else None for row, text in enumerate(texts)]
-    column[:] = np.array(values, np.float64)
+            column[:] = [float(text) if text and row not in bad else np.nan for row, text in enumerate(texts)]
+    else:
+        column[:] = np.array(values, np.float64)
     bad.update(np.flatnonzero((column <= 0) | np.isinf(column)).tolist())
     return bad
 

@@ -67,18 +67,8 @@ def are_lists_of_hosts(lists: Sequence[Sequence[str]]) -> bool:
     """Tell whether each is a list of different hosts, as `are_hosts`."""
     if not all(lists) or not are_hosts(list(chain.from_iterable(lists))):
         return False
-    return all(len(each) == 1 or len(set(each)) == len(each) for each in lists)
-
-
-def are_spaced_hosts(texts: Sequence[str]) -> bool:
-    """Tell whether each is hosts with one space between them, as `are_hosts`."""
-    whole = "\n".join(texts)
-    if " " not in whole:
-        return are_hosts(texts)
-    several = [text.split(" ") for text in texts if " " in text]
-    if whole.count("\n") >= len(texts) or not all(len(set(each)) == len(each) for each in several):
-        return False
-    return are_hosts(whole.replace(" ", "\n").split("\n"))
+    several = [each for each in lists if len(each) > 1]
+    return sum(map(len, map(set, several))) == sum(map(len, several))
 
 
 def are_numbers(texts: Sequence[str]) -> bool:

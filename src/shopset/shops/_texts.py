@@ -10,12 +10,13 @@ import numpy as np
 
 from shopset.core.explaining import suggest
 from shopset.core.placement.tables import ShopProblem
-from shopset.shops._building import Builder, EdgeColumns
+from shopset.shops._building import Builder, EdgeColumns, words_of
 from shopset.shops._lines import LONGEST, Block, read_blocks
 
 _REQUIRED: Final = ("name", "class", "hosts")
 _OPTIONAL: Final = ("requestsPerSecond", "connections", "pins")
 _OF_EDGE: Final = ("limitRequestsPerSecond", "limitBurst", "maintenance")
+_NO_SEPARATORS: Final = bytes(set(range(256)) - set(b",\n"))
 NAMES: Final = {name: name for name in (*_REQUIRED, *_OPTIONAL, *_OF_EDGE)}
 _TOO_LARGE: Final = f"field larger than field limit ({csv.field_size_limit()})"
 _HEADER: Final = "write name,class,hosts and, where they are known, requestsPerSecond,connections,pins"
@@ -36,6 +37,10 @@ def read_csv(file: BinaryIO, builder: Builder) -> None:
     """Read shops of a CSV file (RFC 4180, in UTF-8) with a header. Raises FileError and OSError."""
     columns: list[str] = []
     for block in read_blocks(file):
+        if columns and (fields := _plain_fields(block, len(columns))):
+            plain = range(block.first, block.first + len(fields) // len(columns))
+            _add(columns, plain, [fields[at :: len(columns)] for at in range(len(columns))], builder)
+            continue
         numbers, lines = _decoded(block, builder)
         if not columns:
             columns = _header(numbers, lines)
@@ -62,27 +67,40 @@ def _header(numbers: Sequence[int], lines: Sequence[str]) -> list[str]:
     return columns
 
 
+def _plain_fields(block: Block, columns: int) -> list[str] | None:
+    """Return all fields of a block, line by line, if nothing is quoted and each line has as many as it should.
+
+    One list for all is made sooner than one for each line.
+    """
+    content = block.content.replace(b"\r\n", b"\n")
+    lines = content.count(b"\n")
+    if not block.is_ended or b'"' in content or len(content) > LONGEST:
+        return None
+    if content.translate(None, _NO_SEPARATORS) != (b"," * (columns - 1) + b"\n") * lines:
+        return None
+    try:
+        return content[:-1].replace(b"\n", b",").decode().split(",")
+    except UnicodeDecodeError:
+        return None
+
+
 def _take_csv(columns: Sequence[str], numbers: Sequence[int], lines: Sequence[str], builder: Builder) -> None:
-    if not lines:
-        return
-    text = ",".join(lines)
-    if '"' not in text and {line.count(",") for line in lines} == {len(columns) - 1}:
-        # One list for all is made sooner than one for each line.
-        fields = text.split(",")
-        taken = {column: fields[at :: len(columns)] for at, column in enumerate(columns)}
-    else:
-        rows = [
-            (number, _split(line) if '"' in line else line.split(","))
-            for number, line in zip(numbers, lines, strict=True)
-        ]
-        fitting = [(number, row) for number, row in rows if _is_row(columns, number, row, builder)]
-        numbers = [number for number, _ in fitting]
-        taken = {column: [row[at] for _, row in fitting] for at, column in enumerate(columns)}
-    required = (taken[column] for column in _REQUIRED)
+    rows = [
+        (number, _split(line) if '"' in line else line.split(",")) for number, line in zip(numbers, lines, strict=True)
+    ]
+    fitting = [(number, row) for number, row in rows if _is_row(columns, number, row, builder)]
+    if fitting:
+        found = [[row[at] for _, row in fitting] for at in range(len(columns))]
+        _add(columns, [number for number, _ in fitting], found, builder)
+
+
+def _add(columns: Sequence[str], numbers: Sequence[int], found: Sequence[list[str]], builder: Builder) -> None:
+    taken = dict(zip(columns, found, strict=True))
     optional = (taken.get(column) for column in _OPTIONAL)
     edge = EdgeColumns(*(taken.get(column) for column in _OF_EDGE))
-    if numbers:
-        builder.add(*required, *optional, np.array(numbers, np.int32), None, edge)  # type: ignore[arg-type, call-arg]
+    hosts = words_of(taken["hosts"])
+    lines = np.array(numbers, np.int32)
+    builder.add(taken["name"], taken["class"], hosts, *optional, lines, None, edge)  # type: ignore[arg-type, call-arg]
 
 
 def _is_row(columns: Sequence[str], number: int, row: list[str] | str, builder: Builder) -> bool:
@@ -141,14 +159,14 @@ def _text(number: int, line: bytes, builder: Builder) -> Iterator[str]:
 
 
 class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
-    """One line of JSON."""
+    """One line of JSON. Tuples, for the garbage collector goes through lists again and again."""
 
     name: str
     class_: str = msgspec.field(name="class")
-    hosts: list[str]
+    hosts: tuple[str, ...]
     requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
     connections: Annotated[int, msgspec.Meta(gt=0, lt=10**15)] | None = None
-    pins: list[str] = []
+    pins: tuple[str, ...] = ()
     limit_requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
     limit_burst: Annotated[int, msgspec.Meta(gt=0, lt=10**15)] | None = None
     maintenance: bool = False

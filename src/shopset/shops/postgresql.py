@@ -4,14 +4,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, LiteralString
 
 import numpy as np
 import psycopg
 from psycopg import sql
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import Wait
 
 from shopset.api import redact
 from shopset.api.errors import quoted
@@ -66,6 +69,8 @@ _KEYS: Final = {
 }
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _ELEMENT: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)', re.DOTALL)
+_ONE: Final = 3
+"""The least characters of an array that has an element."""
 _ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -231,10 +236,35 @@ def _copy(connection: psycopg.Connection[Any], name: str, columns: Sequence[str]
     # Sorted as Python sorts, so that of two rows with one name it is always the same that is taken.
     query = sql.SQL('SELECT {} FROM {} ORDER BY name COLLATE "C"').format(expressions, _identifier(name))
     statement = sql.SQL("COPY ({}) TO STDOUT (ENCODING 'UTF8')").format(query)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        rows = iter(copy)
-        while block := b"".join(islice(rows, _ROWS)):
-            _take(block.decode(), columns, builder)
+    with connection.cursor() as cursor, cursor.copy(statement):
+        goes_on = True
+        while goes_on:
+            block, goes_on = connection.wait(_next_rows(connection.pgconn))
+            if block:
+                _take(block.decode(), columns, builder)
+
+
+def _next_rows(server: PGconn) -> PQGen[tuple[bytes, bool]]:
+    """Return the next rows of a COPY, and whether others may follow.
+
+    psycopg's own loop waits for each row by itself, which takes longer than all else.
+    """
+    rows: list[memoryview] = []
+    while len(rows) < _ROWS:
+        size, row = server.get_copy_data(1)
+        if size > 0:
+            rows.append(row)
+        elif size < 0:
+            # How it ended is there already, or follows at once.
+            while (result := server.get_result()) is not None:
+                if result.status != ExecStatus.COMMAND_OK:
+                    raise psycopg.errors.error_from_result(result)
+            return b"".join(rows), False
+        else:
+            while not (yield Wait.R):
+                pass
+            server.consume_input()
+    return b"".join(rows), True
 
 
 def _take(text: str, columns: Sequence[str], builder: Builder) -> None:
@@ -244,7 +274,7 @@ def _take(text: str, columns: Sequence[str], builder: Builder) -> None:
     found: dict[str, list[str]] = {column: fields[at :: len(columns)] for at, column in enumerate(columns)}
     if "\\" in text:
         found = {column: [_unescaped(field) for field in values] for column, values in found.items()}
-    lists = {column: list(map(_elements, found[column])) for column in ("hosts", "pins") if column in found}
+    lists = {column: _arrays(found[column]) for column in ("hosts", "pins") if column in found}
     builder.add(
         found["name"],
         found["class"],
@@ -258,12 +288,20 @@ def _take(text: str, columns: Sequence[str], builder: Builder) -> None:
     )
 
 
-def _elements(array: str) -> list[str]:
-    """Return the elements of an array as PostgreSQL writes it; nothing of NULL."""
+def _arrays(texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the elements of arrays as PostgreSQL writes them; nothing of NULL."""
+    if not any(texts):
+        return [()] * len(texts)
+    # Nearly all have one element.
+    return [_elements(text) if "," in text or '"' in text or len(text) < _ONE else (text[1:-1],) for text in texts]
+
+
+def _elements(array: str) -> tuple[str, ...]:
     inside = array[1:-1]
     if '"' in inside:
-        return [_ESCAPED.sub(r"\1", match[1]) if match[2] is None else match[2] for match in _ELEMENT.finditer(inside)]
-    return inside.split(",") if inside else []
+        found = _ELEMENT.finditer(inside)
+        return tuple(_ESCAPED.sub(r"\1", match[1]) if match[2] is None else match[2] for match in found)
+    return tuple(inside.split(",")) if inside else ()
 
 
 def _unescaped(field: str) -> str:

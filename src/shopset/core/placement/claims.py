@@ -195,10 +195,11 @@ def _drop_unknown_classes(rows: _Rows, names: Sequence[str], classes: NDArray[np
 def _gathered(rows: _Rows, class_names: tuple[str, ...], classes: NDArray[np.int32]) -> Shops:
     """Return the rows that are taken, sorted by name."""
     order = np.flatnonzero(rows.taken)
-    if not _is_ascending(rows.names):
+    is_ascending = _is_ascending(rows.names)
+    if not is_ascending:
         order = np.array(sorted(order.tolist(), key=rows.names.__getitem__), np.int64)
     demand = np.concatenate([np.zeros((0, 2)), *(table.shops.demand for table in rows.tables)])
-    if len(order) == len(rows.names) and _is_ascending(rows.names):
+    if len(order) == len(rows.names) and is_ascending:
         names, hosts = rows.names, rows.hosts
     else:
         picked = order.tolist()
