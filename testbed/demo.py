@@ -174,7 +174,9 @@ class _Story:
     def _apply_fleet(self, bed: Bed) -> None:
         self._chapter("The fleet: three tiers, and five ShopSets on the clusters a, b and c")
         self._type(f"kubectl apply --server-side -k {shlex.quote(str(_ROOT / 'deploy' / 'crds'))}")
-        self._type("kubectl wait --for=condition=Established --timeout=60s customresourcedefinition --all >/dev/null")
+        # It fails at once where a definition has no conditions yet.
+        wait = "kubectl wait --for=condition=Established --timeout=60s customresourcedefinition --all >/dev/null"
+        self._type(f"{wait} 2>&1 || (sleep 2; {wait})")
         self._type(f"kubectl create namespace {_FLEET} && kubectl config set-context --current --namespace={_FLEET}")
         topology = {name: {"region": name} for name in ("a", "b", "c")}
         copies = [replace(copy, endpoint=self._ports.endpoint(copy.name)) for copy in _COPIES]

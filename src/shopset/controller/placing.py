@@ -20,6 +20,7 @@ from shopset.core.fleets import Fleet
 from shopset.core.placement.evaluating import loads, utilisation
 from shopset.core.placement.failing import Verdict, asks_for_failover
 from shopset.core.placement.modelling import model
+from shopset.core.placement.planning import counted
 from shopset.core.placement.plans import PlacementPlan, Seen, shops_of
 from shopset.core.placement.shops import Shops
 from shopset.core.placement.tables import RESOURCES, Table, wish_of
@@ -190,7 +191,7 @@ class Placing:
             message = "; ".join(each.message for each in found[:_MOST_NAMED]) + more
             yield Condition(fleet.platform.reference, "ShopsRead", reason, message, found[0].severity)
         if made.later:
-            message = f"{shops_of(made.later):,} shops are still to move, in waves"
+            message = f"{counted(shops_of(made.later), 'shop')} still to move, in waves"
             yield Condition(fleet.platform.reference, "Settled", "Moving", message, "Info")
 
     def _tell(self, fleet: Fleet, seen: Seen) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, int]]:
