@@ -1,10 +1,12 @@
 """shopctl as a person meets it: what it prints, and its exit codes."""
 
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +117,7 @@ class TestLooking:
     def test_diff_shows_the_rendered_manifests_grouped(self, world: World, shopctl: Shopctl) -> None:
         world.annotate(release="2")
         said = shopctl("release", "diff")
-        assert "c-1: 1 object change" in said.out
+        assert "c-1: 1 object changes" in said.out
         assert "+    demo.shopset.dev/release: '2'" in said.out
         assert "a-1, b-2: 8 objects change" in said.out
 
@@ -262,6 +264,14 @@ class TestInit:
         assert (said.code, "is there already" in said.err) == (exits.FAILURE, True)
 
 
+_PLAIN = {**os.environ, "LC_ALL": "C.UTF-8"}
+
+
+def _separate(words: Sequence[str | bytes], env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "shopset.cli", *words]
+    return subprocess.run(command, env={**_PLAIN, **(env or {})}, capture_output=True, text=True, check=False)
+
+
 class TestHelp:
     @pytest.mark.parametrize(("path", "text"), list(verbs()))
     def test_every_verb_has_examples(self, path: str, text: str) -> None:
@@ -271,6 +281,26 @@ class TestHelp:
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
     def test_completion_scripts_are_printed(self, shopctl: Shopctl, shell: str) -> None:
         assert "_SHOPCTL_COMPLETE" in shopctl("completion", shell).out
+
+    def test_words_are_completed_in_bash(self) -> None:
+        asked = {"_SHOPCTL_COMPLETE": "complete_bash", "COMP_WORDS": "shopctl release ap", "COMP_CWORD": "2"}
+        assert _separate([], env=asked).stdout.split() == ["approve"]
+
+    def test_words_are_completed_in_zsh(self) -> None:
+        asked = {"_SHOPCTL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "shopctl edge wh"}
+        assert '"where":' in _separate([], env=asked).stdout
+
+    def test_a_word_that_is_not_utf_8_is_refused(self) -> None:
+        done = _separate(["release", "hold", "dev", "-m", b"\xff"])
+        assert (done.returncode, done.stderr) == (
+            exits.USAGE,
+            "error: '\\udcff' is not UTF-8: write it in UTF-8, in a locale as C.UTF-8\n",
+        )
+
+    def test_a_closed_output_is_no_bug(self) -> None:
+        command = f"{shlex.quote(sys.executable)} -m shopset.cli get nope >&-"
+        done = subprocess.run(["sh", "-c", command], env=_PLAIN, capture_output=True, text=True, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (exits.FAILURE, False), done.stderr
 
     def test_help_loads_nothing_heavy(self) -> None:
         code = (

@@ -33,6 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from shopset.cli.running import Ended  # noqa: PLC0415
 
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stdout is None or sys.stderr is None:
+        _give_streams()
+    unreadable = next((word for word in given if not _is_text(word)), None)
+    if unreadable is not None:
+        sys.stderr.write(f"error: {unreadable!a} is not UTF-8: write it in UTF-8, in a locale as C.UTF-8\n")
+        raise SystemExit(USAGE)
+    if "_SHOPCTL_COMPLETE" in os.environ:
+        from typer._completion_classes import completion_init  # noqa: PLC0415  # only a shell that completes needs it
+
+        # typer does that only for its own options of completion, which shopctl has as a verb.
+        completion_init()
     name = "kubectl shopset" if sys.argv[0].endswith("kubectl-shopset") else "shopctl"
     try:
         app(args=hoisted(given), prog_name=name)
@@ -41,6 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SystemExit as ended:
         # Wrong words must not look like "there is something to do".
         raise SystemExit(USAGE if ended.code == _CLICK_USAGE else ended.code) from None
+
+
+def _give_streams() -> None:
+    """Let what is written to a closed stream go nowhere."""
+    nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # it stays open with the process; pathlib costs a start
+    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+
+
+def _is_text(word: str) -> bool:
+    # Bytes that the locale cannot read arrive as lone surrogates.
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 def hoisted(arguments: Sequence[str]) -> list[str]:

@@ -278,7 +278,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Play the whole story on this machine: a good release, a bad one, a rollback, a fix."""
+    """Play the whole story on this machine: releases, shops and their shoppers, a lost cluster, an upgrade, a rush."""
     _run(_settings(context), "demo.playing", "demo", folder=folder, apps=apps, configuration=configuration)
 
 

@@ -143,7 +143,7 @@ def diff(settings: Settings, revision: str | None, tier: str | None, against: st
     for text, names in groups.items():
         count = sum(line.startswith("=== ") for line in text.splitlines())
         printer.line(
-            f"{', '.join(names)}: {count} object{'s' if count > 1 else ''} change"
+            f"{', '.join(names)}: {count} object{'s change' if count > 1 else ' changes'}"
             if count
             else f"{', '.join(names)}: nothing changes",
             "bold",
