@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from shopset.core.placement.edges import EdgeClass, EdgeHealth, EdgeSettings
+from shopset.core.placement.edges import EdgeClass, EdgeHealth, EdgeSettings, RateLimit
 from support.edges import edge, facts_of, shop
 from support.haproxies import debian, haproxy, newer
 from support.origins import Origin, origins
@@ -167,3 +167,20 @@ def test_a_short_pause_marks_nothing_down(haproxy: str) -> None:
             if it.downs("a-1") == before:
                 return
         raise AssertionError("each pause marked it down")
+
+
+@pytest.mark.parametrize("trusted", [(), ("127.0.0.1",)])
+def test_a_shopset_is_ejected_beside_a_limit_of_clients(trusted: tuple[str, ...]) -> None:
+    """Since HAProxy 2.8: 2.6 has a counter too few for both."""
+    settings = replace(CALM, clients=RateLimit(1000, 1000))
+    with (
+        origins("a-1", "b-1") as shopsets,
+        edge(newer(), facts_of(shopsets, *CLASSES, settings=settings), LISTS, SHOPS, trusted_proxies=trusted) as it,
+    ):
+        shopsets["a-1"].behave("500")
+        client = [("X-Forwarded-For", "192.0.2.7")]
+        assert {it.get(host, headers=client).told for host in ZERO * 4} == {(200, "b-1")}
+        assert shopsets["a-1"].totals()["requests"] < 2 * len(ZERO)
+        # Who asks is counted as well.
+        known = "192.0.2.7" if trusted else "127.0.0.1"
+        assert f"key=::ffff:{known} " in it.api("show table clients")

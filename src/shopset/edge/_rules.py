@@ -163,12 +163,20 @@ def _clients(facts: EdgeFacts, place: Place) -> Iterator[str]:
         yield "    http-request set-src req.hdr_ip(x-forwarded-for,-1) if { var(txn.trusted) -m found }"
     if most is None:
         return
-    if place.trusted_proxies:
-        yield "    http-request track-sc1 src table clients"
-    else:
-        yield "    tcp-request session track-sc1 src table clients"
-    beyond = f"{{ sc_http_req_rate(1) gt {most} }}"
-    yield f"    http-request set-var(txn.rate) sc_http_req_rate(1) if {beyond}"
+    # The counters 1 and 2 are for failures, and HAProxy 2.6 has no fourth: there, no ShopSet is ejected for all beside this limit.
+    yield ".if version_atleast(2.8)"
+    yield from _client_limit(3, most, place)
+    yield ".else"
+    yield from _client_limit(1, most, place)
+    yield ".endif"
+
+
+def _client_limit(counter: int, most: int, place: Place) -> Iterator[str]:
+    tracked = "http-request" if place.trusted_proxies else "tcp-request session"
+    yield f"    {tracked} track-sc{counter} src table clients"
+    rate = f"sc_http_req_rate({counter})"
+    beyond = f"{{ {rate} gt {most} }}"
+    yield f"    http-request set-var(txn.rate) {rate} if {beyond}"
     yield f"    http-request return status 429 {_pages.TOO_MANY} if {beyond} {{ rand,mod(txn.rate) ge {most} }}"
 
 

@@ -32,7 +32,7 @@ _SHARE: Final = 10
 def configuration(facts: EdgeFacts, place: Place) -> str:
     """Return the text of `haproxy.cfg`."""
     sections = (
-        _global(place),
+        _global(facts, place),
         _defaults(facts, place),
         _resolvers(facts),
         _rules.edge(facts, place),
@@ -51,8 +51,10 @@ def server_address(endpoint: str) -> tuple[str, int]:
     return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
 
 
-def _global(place: Place) -> Iterator[str]:
+def _global(facts: EdgeFacts, place: Place) -> Iterator[str]:
     yield "global"
+    if _rules.client_limit(facts.settings.clients) is not None:
+        yield from (".if version_atleast(2.8)", "    tune.stick-counters 4", ".endif")
     if place.threads:
         yield f"    nbthread {place.threads}"
     # A request that is sent on is a connection of this process to itself.
