@@ -15,6 +15,8 @@ _LEAST: Final = 1e-6
 _WORTH: Final = 1e-3
 _PATIENCE: Final = 2
 """So many sweeps in a row may each take off less than that share before it is left at that."""
+_PROMISING: Final = 4_096
+"""So many changes of roles are looked at again after the first sweep."""
 _LOOKED_AT: Final = 256
 _HOT: Final = 4
 """Replicas on this part of the ShopSets, the fullest, are looked at."""
@@ -68,13 +70,17 @@ def flip(
     """Let replicas change places where that lowers the cost, for `allowance` shops at most; return what is left of it."""
     weight = balance.problem.weight
     size = len(balance.base)
-    for _ in range(sweeps):
+    for sweep in range(sweeps):
         if not len(groups) or (until_safe and balance.is_safe()):
             break
         change = flip_costs(balance, groups)
+        each = change / weight[groups].clip(1)
+        if sweep == 0 and len(groups) > _PROMISING:
+            some = np.sort(np.argsort(each, kind="stable")[:_PROMISING])
+            groups, change, each = groups[some], change[some], each[some]
         price = np.where(swapped[groups], -weight[groups], weight[groups])
         good = np.flatnonzero((change < -_LEAST * balance.cost()) & (price <= allowance))
-        order = good[np.argsort((change / weight[groups].clip(1))[good], kind="stable")][:size]
+        order = good[np.argsort(each[good], kind="stable")][:size]
         chosen = groups[order][_disjoint(balance.legs[groups[order], :2], size)]
         chosen = chosen[np.cumsum(np.where(swapped[chosen], -weight[chosen], weight[chosen])) <= allowance]
         if not len(chosen) or not _try_swap(balance, chosen):

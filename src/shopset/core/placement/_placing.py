@@ -1,6 +1,7 @@
 """Where missing replicas go: the largest first, each to the ShopSet where it costs least."""
 
 from collections.abc import Iterator
+from math import exp
 from typing import Final
 
 import numpy as np
@@ -10,8 +11,8 @@ from shopset.core.placement.evaluating import Index
 from shopset.core.placement.problems import Bools, Floats, Ints, Problem
 
 _BATCH: Final = 256
-_SMALL: Final = 0.1
-"""Below this change of a row's logarithm its cost is taken to grow evenly."""
+_SMALL: Final = (0.1, 0.5)
+"""Up to these changes of a row's logarithm the first term of exp(x) - 1 will do, or the first three."""
 _THIRD: Final = 0.01
 """What load that comes only after a second loss counts for."""
 _DEAREST: Final = 1e30
@@ -169,8 +170,14 @@ def _as_other(balance: Balance, traffic: Floats, earlier: Ints, later: Ints) -> 
 
 def _priced(traffic: Floats, rate: Floats, price: Floats) -> Floats:
     """(groups, S): what the load of each group adds to one row of each ShopSet."""
-    if float((traffic.max(0, initial=0) * rate.max(0)).max()) < _SMALL:
-        return np.asarray(traffic @ (price * rate).T, np.float64)
+    largest = float((traffic.max(0, initial=0) * rate.max(0)).max())
+    if largest < _SMALL[1]:
+        # A product of matrices takes a small part of the time of an exponential for each group and ShopSet.
+        weight = price * rate
+        small = traffic @ weight.T
+        if largest >= _SMALL[0]:
+            small += (traffic**2 / 2) @ (weight * rate).T + (traffic**3 / 6) @ (weight * rate**2).T
+        return np.asarray(small, np.float64)
     costs = np.zeros((len(traffic), len(price)))
     for resource in range(price.shape[1]):
         costs += price[:, resource] * growth(traffic[:, resource, None] * rate[:, resource])
@@ -193,13 +200,14 @@ def _first_and_next(problem: Problem, legs: Ints, count: int) -> tuple[Ints, Int
 
 def _choose(balance: Balance, costs: Floats, groups: Index) -> Ints:
     """Take the cheapest ShopSet for each group in turn; each choice makes its ShopSet dearer for the groups after it."""
-    rate = balance.rates[1]
-    need = balance.traffic[groups] + balance.static[groups]
-    scale = np.ones(costs.shape[1])
+    rates = balance.rates[1].tolist()
+    needs = (balance.traffic[groups] + balance.static[groups]).tolist()
+    scale, scaled = np.ones(costs.shape[1]), np.empty(costs.shape[1])
     targets = np.full(len(groups), -1, np.int32)
-    for row, cost in enumerate(costs):
-        target = int((cost * scale).argmin())
-        if np.isfinite(cost[target]):
+    for row, (cost, need) in enumerate(zip(costs, needs, strict=True)):
+        target = int(np.multiply(cost, scale, out=scaled).argmin())
+        if cost[target] < np.inf:
             targets[row] = target
-            scale[target] = min(scale[target] * np.exp(min(float((need[row] * rate[target]).max()), 30.0)), _DEAREST)
+            more = max(amount * rate for amount, rate in zip(need, rates[target], strict=True))
+            scale[target] = min(scale[target] * exp(min(more, 30.0)), _DEAREST)
     return targets

@@ -46,14 +46,14 @@ def solve(problem: Problem, budget: int = 0) -> Solution:
 
 
 def _bounds(balance: Balance, *, free: bool) -> tuple[float, float]:
-    """Return lower bounds; they are sought longer where it depends on them whether the placement could be safe."""
+    """Return lower bounds; those that take longer are sought only where it depends on them whether the placement could be safe."""
     problem, legs = balance.problem, balance.legs
     low, low_n1 = pooled_bounds(problem, legs)
-    unsafe = not balance.is_safe()
+    if balance.is_safe():
+        return low, low_n1
     prices = np.concatenate([balance.normal[None], balance.after])
-    priced, priced_n1 = priced_bounds(
-        problem, legs, prices, free=free, rounds=_BOUND_ROUNDS if unsafe and low_n1 <= 1 else 0
-    )
+    rounds = _BOUND_ROUNDS if low_n1 <= 1 else 0
+    priced, priced_n1 = priced_bounds(problem, legs, prices, free=free, rounds=rounds)
     return max(low, priced), max(low_n1, priced_n1)
 
 
