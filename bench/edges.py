@@ -166,8 +166,7 @@ def bare(text: str) -> str:
 def swap_unchecked(runtime: Runtime, name: str, changed: Mapping[str, str]) -> None:
     """Swap a map without reading it again: the time that HAProxy needs."""
     version = runtime.ask(f"prepare map {name}").split()[-1]
-    for batch in batches(changed):
-        runtime.tell(f"add map @{version} {name}", batch)
+    runtime.tell_all((f"add map @{version} {name}", batch) for batch in batches(changed))
     runtime.tell(f"commit map @{version} {name}")
 
 

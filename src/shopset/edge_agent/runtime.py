@@ -6,7 +6,9 @@ with those words.
 
 import re
 import socket
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -16,6 +18,8 @@ from shopset.core.errors import ShopsetError
 
 MAX_PAYLOAD: Final = 12_000
 """Bytes. A command must fit into HAProxy's buffer (16 KiB); HAProxy 2.6 drops one that does not without a word."""
+_AHEAD: Final = 2
+"""Commands that are under way at once: one is done while the next is written. More would hold requests up for longer."""
 _PAUSE: Final = 0.05
 """Seconds between two looks whether a new worker is there."""
 _STARTING, _RUNNING, _MAINTENANCE, _DRAIN = 1, 2, 0x63, 0x18
@@ -97,15 +101,9 @@ class Runtime:
 
     def stream(self, command: str, payload: Iterable[str] = ()) -> Iterator[bytes]:
         """Send a command, and yield the answer in pieces as they come. Raises HaproxyAwayError."""
-        lines = "".join(f"{line}\n" for line in payload)
-        text = f"{command} <<\n{lines}\n" if lines else f"{command}\n"
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(self.timeout)
-                connection.connect(str(self.path))
-                connection.sendall(text.encode())
-                # The master keeps a connection open for more commands, unless it sees that none will come.
-                connection.shutdown(socket.SHUT_WR)
+                self._send(connection, command, payload)
                 yield from _received(connection)
         except OSError as error:
             raise HaproxyAwayError(self.path, error.strerror or str(error)) from error
@@ -115,6 +113,40 @@ class Runtime:
         words = self.ask(command, payload).strip()
         if words:
             raise RuntimeApiError(command, words)
+
+    def tell_all(self, commands: Iterable[tuple[str, Iterable[str]]]) -> None:
+        """Send commands with their payloads in any order, as `tell`, some ahead of their answers: HAProxy need not wait for us.
+
+        Raises RuntimeApiError, HaproxyAwayError; then some may have been done.
+        """
+        with ExitStack() as opened:
+            ahead: deque[tuple[str, socket.socket]] = deque()
+            try:
+                for command, payload in commands:
+                    connection = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                    self._send(connection, command, payload)
+                    ahead.append((command, connection))
+                    if len(ahead) == _AHEAD:
+                        _see_empty(*ahead.popleft())
+                while ahead:
+                    _see_empty(*ahead.popleft())
+            except RuntimeApiError:
+                # What is under way ends before anything else is told.
+                for _, connection in ahead:
+                    with suppress(OSError):
+                        b"".join(_received(connection))
+                raise
+            except OSError as error:
+                raise HaproxyAwayError(self.path, error.strerror or str(error)) from error
+
+    def _send(self, connection: socket.socket, command: str, payload: Iterable[str]) -> None:
+        lines = "".join(f"{line}\n" for line in payload)
+        text = f"{command} <<\n{lines}\n" if lines else f"{command}\n"
+        connection.settimeout(self.timeout)
+        connection.connect(str(self.path))
+        connection.sendall(text.encode())
+        # The master keeps a connection open for more commands, unless it sees that none will come.
+        connection.shutdown(socket.SHUT_WR)
 
     # -- the process
 
@@ -158,8 +190,7 @@ class Runtime:
             raise RuntimeApiError(f"prepare map {name}", _first_line(answer))
         version = int(created[1])
         try:
-            for batch in batches(entries):
-                self.tell(f"add map @{version} {name}", batch)
+            self.tell_all((f"add map @{version} {name}", batch) for batch in batches(entries))
             # A batch that got lost would be a hole through which hosts fall.
             if dict(self.entries(name, version)) != entries:
                 raise RuntimeApiError(f"add map @{version} {name}", "entries got lost on the way")
@@ -252,7 +283,7 @@ def batches(entries: Mapping[str, str], most: int = MAX_PAYLOAD) -> Iterator[lis
     size = 0
     for key, value in entries.items():
         line = f"{key} {value}"
-        length = len(line.encode()) + 1
+        length = (len(line) if line.isascii() else len(line.encode())) + 1
         if batch and size + length > most:
             yield batch
             batch, size = [], 0
@@ -265,6 +296,13 @@ def batches(entries: Mapping[str, str], most: int = MAX_PAYLOAD) -> Iterator[lis
 def _received(connection: socket.socket) -> Iterator[bytes]:
     while piece := connection.recv(1 << 18):
         yield piece
+
+
+def _see_empty(command: str, connection: socket.socket) -> None:
+    with connection:
+        words = b"".join(_received(connection)).decode(errors="replace").strip()
+    if words:
+        raise RuntimeApiError(command, words)
 
 
 def _server(row: Mapping[str, str]) -> Server:
