@@ -1,6 +1,8 @@
 """Every source of shops, read and merged; what has not changed is not read again."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from operator import is_
 from pathlib import Path
@@ -71,7 +73,16 @@ class ShopReader:
         `incumbents` and `known_classes` are those of `settle`; a mapping that changed is another object. A source that
         cannot be read now keeps the shops that were read of it last.
         """
-        sources = platform.spec.shops.sources
+        with _uncollected():
+            return self._read_all(platform.spec.shops.sources, resources, incumbents, known_classes)
+
+    def _read_all(
+        self,
+        sources: Sequence[ShopSource],
+        resources: Iterable[Shop] | Table,
+        incumbents: Mapping[str, str],
+        known_classes: Collection[str] | None,
+    ) -> Reading:
         before, self._known = self._known, {}
         tables: list[Table] = []
         problems: list[ShopProblem] = []
@@ -152,3 +163,15 @@ def _resources(resources: Iterable[Shop] | Table, known: _Known | None) -> _Know
 
 def _are_same(some: Sequence[object], others: Sequence[object]) -> bool:
     return len(some) == len(others) and all(map(is_, some, others))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Stop the garbage collector: it would go through millions of new objects again and again, and reading makes no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
