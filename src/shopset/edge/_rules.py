@@ -19,7 +19,7 @@ _PROBES: Final = 50
 _CLIENT_WINDOW: Final = 10
 _LOTS: Final = 1_000_000
 _ID: Final = "%Ts-%[rand]-%[rand]"
-"""Of a request: 64 bits by lot within a second tell it from those of all processes and edges, at half the price of a UUID."""
+"""Of a request: 64 bits by lot within a second tell it from those of all processes and edges. A UUID costs twice as much."""
 
 SAFE: Final = "{ method GET HEAD OPTIONS }"
 _FOUND: Final = "{ var(txn.r) -m found }"
