@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 _GLOBAL = {
     "--fleet": True,
@@ -28,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run shopctl (or `kubectl shopset`)."""
     # Looking for plugins of pydantic costs a tenth of a start, and none may change what shopctl accepts.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    from shopset.cli.app import app  # noqa: PLC0415  # importing the package must cost nothing
-    from shopset.cli.exits import USAGE  # noqa: PLC0415
+    from shopset.cli.exits import USAGE  # noqa: PLC0415  # importing the package must cost nothing
     from shopset.cli.running import Ended  # noqa: PLC0415
 
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -39,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unreadable is not None:
         sys.stderr.write(f"error: {unreadable!a} is not UTF-8: write it in UTF-8, in a locale as C.UTF-8\n")
         raise SystemExit(USAGE)
+    if given == ["check-push"] and "_SHOPCTL_COMPLETE" not in os.environ:
+        _check_push()
+    from shopset.cli.app import app  # noqa: PLC0415
+
     if "_SHOPCTL_COMPLETE" in os.environ:
         from typer._completion_classes import completion_init  # noqa: PLC0415  # only a shell that completes needs it
 
@@ -52,6 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SystemExit as ended:
         # Wrong words must not look like "there is something to do".
         raise SystemExit(USAGE if ended.code == _CLICK_USAGE else ended.code) from None
+
+
+def _check_push() -> NoReturn:
+    """Be the pre-receive hook, which starts at each push: the words of all verbs would cost as much as what it does."""
+    from shopset.cli.running import run  # noqa: PLC0415
+    from shopset.cli.settings import Settings  # noqa: PLC0415
+
+    run(Settings(environment=dict(os.environ)), "pushes", "check", repository=None)
 
 
 def _give_streams() -> None:

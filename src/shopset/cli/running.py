@@ -3,7 +3,7 @@
 import importlib
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 from shopset.cli import exits
 from shopset.cli.settings import Settings
@@ -13,7 +13,7 @@ class Ended(SystemExit):
     """A verb ended with its exit code; any other exit is about the words of the command."""
 
 
-def run(settings: Settings, module: str, function: str, **options: Any) -> None:
+def run(settings: Settings, module: str, function: str, **options: Any) -> NoReturn:
     """Call `shopset.cli.<module>.<function>(settings, **options)` and exit with its code."""
     try:
         code = getattr(importlib.import_module(f"shopset.cli.{module}"), function)(settings, **options)

@@ -7,8 +7,7 @@ from typing import Final
 
 from shopset.core.release.ledgers import Ledger
 from shopset.core.release.records import PinRecord
-from shopset.core.release.revisions import SHORT, MalformedRevisionError, Revision
-from shopset.core.release.trees import REVISION_PATH
+from shopset.core.release.revisions import REVISION_PATH, SHORT, MalformedRevisionError, Revision
 from shopset.gitops._pushed import GITLINK, NOTHING, PLAIN_FILE, Entry, PushedObjects, Update, Violation, first_of
 
 TIER_BRANCH: Final = "refs/heads/tier-"

@@ -7,7 +7,7 @@ from typing import Final
 
 from shopset.core.placement.formats import BRANCH as PLACEMENT
 from shopset.core.release.ledgers import BRANCH
-from shopset.core.release.trees import REVISION_PATH
+from shopset.core.release.revisions import REVISION_PATH
 from shopset.gitops._ledger_rules import LedgerPush, check_ledger
 from shopset.gitops._placement_rules import check_placement
 from shopset.gitops._pushed import NOTHING, HookError, PushedObjects, Update, Violation

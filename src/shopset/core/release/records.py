@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
-from shopset.api import Duration
+from shopset.api.durations import Duration
 from shopset.core.errors import ShopsetError
 from shopset.core.release.revisions import Revision
 

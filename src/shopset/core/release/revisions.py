@@ -8,6 +8,8 @@ from typing import Self
 
 from shopset.core.errors import ShopsetError
 
+REVISION_PATH = "revision.yaml"
+"""Where a tier's tree has its revision."""
 _TEXT = re.compile(
     rb"apps: (?P<apps>[0-9a-f]{40})\nconfiguration: (?P<configuration>[0-9a-f]{40})\nrenderer: (?P<renderer>v[0-9]{1,4})\n"
 )

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from shopset.api import Tier
 from shopset.core.release._context import Context
 from shopset.core.release.observed import ObservedTier
-from shopset.core.release.revisions import Revision, blob_id
-
-REVISION_PATH = "revision.yaml"
+from shopset.core.release.revisions import REVISION_PATH, Revision, blob_id
 
 
 @dataclass(frozen=True)
