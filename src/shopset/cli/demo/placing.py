@@ -47,7 +47,7 @@ class ShopStory:
 
     def play(self) -> None:
         """Tell it, and check it."""
-        self._place()
+        self.place()
         self._open()
         before = self._moment()
         self._lose()
@@ -58,7 +58,8 @@ class ShopStory:
         self._isolate()
         self._look(before)
 
-    def _place(self) -> None:
+    def place(self) -> None:
+        """Tell its beginning: every shop gets its ShopSets. None of it needs an edge."""
         self._chapter("Shops: nobody says which ShopSet serves them, their class does")
         self._say("class standard: two ShopSets on different clusters; class single: one. Few shops have most requests")
         self._command("apply --yes")

@@ -33,8 +33,10 @@ from shopset.core.release.requests import Resume, RollBack
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 
-def demo(settings: Settings, *, folder: Path | None, apps: Path | None, configuration: Path | None) -> int:
-    """Play the story in a folder, and leave everything there."""
+def demo(
+    settings: Settings, *, folder: Path | None, apps: Path | None, configuration: Path | None, served: bool = True
+) -> int:
+    """Play the story in a folder, and leave everything there. Where it is not `served`, it ends when shops are placed."""
     home = (folder or Path(tempfile.mkdtemp(prefix="shopset-demo-"))).absolute()
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise ScaffoldError(f"{folder} is not empty: name a new folder")
@@ -55,7 +57,8 @@ def demo(settings: Settings, *, folder: Path | None, apps: Path | None, configur
         )
         try:
             _ReleaseStory(stage).play()
-            ShopStory(stage, visiting).play()
+            shops = ShopStory(stage, visiting)
+            shops.play() if served else shops.place()
         finally:
             visiting.close(home / "edge")
     _close(stage, home)
