@@ -199,6 +199,13 @@ class TestLooking:
             "no shop was placed then" in shopctl("shop", "where", "hoge", "--at", "2001-01-01", code=exits.REFUSED).err
         )
 
+    def test_where_goes_on_from_what_was_seen_last(self, shopctl: Place) -> None:
+        before = shopctl("shop", "where", "hoge").out
+        shopctl.system.rename(shopctl.folder / "away")
+        said = shopctl("shop", "where", "hoge")
+        assert (said.out, "note: as seen last: shopset-system cannot be read" in said.err) == (before, True)
+        assert "nothing is seen of the system repository" in shopctl("shop", "list", code=exits.UNREACHABLE).err
+
     def test_explain_says_where_else_it_could_be(self, shopctl: Place) -> None:
         said = shopctl("shop", "explain", "hoge").out
         assert "2 replicas in different clusters" in said
@@ -430,7 +437,7 @@ class TestHistory:
         shopctl("shop", "move", "hoge", "--to", free, "--to", second, "-m", "a mistake")
         assert shopctl.everywhere() != before
         shown = shopctl("shop", "where", "hoge").out
-        assert f"(moved from {first}: Yamada moves shop hoge to {free}, {second}: a mistake, by Yamada)" in shown
+        assert f"(moved from {first}: Yamada moves shop hoge to {free}, {second}: a mistake)" in shown
         then = git("show", "-s", "--format=%cI", head, folder=shopctl.system)
         old = shopctl.data("shop", "where", "hoge", "--at", then)
         assert [each["shopset"] for each in old["replicas"]] == [first, second]

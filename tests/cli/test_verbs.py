@@ -223,6 +223,9 @@ class TestErrors:
             ["get"],
             ["plan", "--colour"],
             ["get", "tiers", "-o", "xml"],
+            ["get", "teirs"],
+            ["release", "status", "-o", "name"],
+            ["release", "diff", "-o", "json"],
             ["release", "hold", "prod"],
             ["release", "approve", "p", "x", "-m", "y", "--bake", "5"],
         ],
@@ -300,7 +303,7 @@ class TestHelp:
     def test_a_closed_output_is_no_bug(self) -> None:
         command = f"{shlex.quote(sys.executable)} -m shopset.cli get nope >&-"
         done = subprocess.run(["sh", "-c", command], env=_PLAIN, capture_output=True, text=True, check=False)
-        assert (done.returncode, "Traceback" in done.stderr) == (exits.FAILURE, False), done.stderr
+        assert (done.returncode, "Traceback" in done.stderr) == (exits.USAGE, False), done.stderr
 
     def test_help_loads_nothing_heavy(self) -> None:
         code = (

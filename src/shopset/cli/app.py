@@ -9,7 +9,7 @@ import typer
 from shopset import __version__
 from shopset.cli import exits
 from shopset.cli.edge_verbs import edge_app
-from shopset.cli.options import DryRun, OutputOption, Reason
+from shopset.cli.options import ChangesOption, DataOption, DryRun, OutputOption, Reason
 from shopset.cli.options import example as _example
 from shopset.cli.options import form as _form
 from shopset.cli.options import settings_of as _settings
@@ -124,7 +124,7 @@ def init(
 def validate(
     context: typer.Context,
     folder: Annotated[Path | None, typer.Argument(help="The fleet's folder, instead of --fleet.")] = None,
-    output: OutputOption = "table",
+    output: DataOption = "table",
 ) -> None:
     """Check a fleet's folder: each error with file, line, field and what to do."""
     from dataclasses import replace  # noqa: PLC0415  # beside its one use
@@ -166,7 +166,7 @@ def plan(
     commands: Annotated[
         bool, typer.Option("--commands", help="Print only the shell commands that do the same by hand.")
     ] = False,
-    output: OutputOption = "table",
+    output: DataOption = "table",
 ) -> None:
     """Show what would be done now, and why. Exit code 2: there is something to do."""
     _run(_settings(context), "planning", "plan", as_commands=commands, output=_form(output))
@@ -283,7 +283,7 @@ def demo(
 
 
 @release_app.command(epilog=_example("shopctl release status", "shopctl release status -o json"))
-def status(context: typer.Context, output: OutputOption = "table") -> None:
+def status(context: typer.Context, output: DataOption = "table") -> None:
     """Show which revision is where, and what comes next."""
     _run(_settings(context), "releasing", "status", output=_form(output))
 
@@ -304,7 +304,7 @@ def explain(
     context: typer.Context,
     revision: Annotated[str, typer.Argument(metavar="REVISION", help="At least 4 digits of its id.")],
     tier: Annotated[str | None, typer.Option(help="Only this tier.")] = None,
-    output: OutputOption = "table",
+    output: DataOption = "table",
 ) -> None:
     """Say why a tier has a revision, or why not, and when it may."""
     _run(_settings(context), "releasing", "explain", revision=revision, tier=tier, output=_form(output))
@@ -314,7 +314,7 @@ def explain(
 def history(
     context: typer.Context,
     tier: Annotated[str | None, typer.Argument(metavar="TIER", help="Only this tier.")] = None,
-    output: OutputOption = "table",
+    output: DataOption = "table",
     limit: Annotated[int, typer.Option(help="At most so many entries.", min=1)] = 30,
 ) -> None:
     """Show the audit trail, newest first."""
@@ -337,7 +337,7 @@ def diff(
     against: Annotated[
         str | None, typer.Option(help="Compare with this revision. [default: what each tier has]")
     ] = None,
-    output: OutputOption = "table",
+    output: ChangesOption = "table",
 ) -> None:
     """Show the manifests that would change, rendered, per ShopSet, grouped where the same."""
     _run(_settings(context), "releasing", "diff", revision=revision, tier=tier, against=against, output=_form(output))

@@ -12,6 +12,7 @@ import yaml
 from shopset.cli import exits
 from shopset.cli.printing import Output, Printer, complain
 from shopset.cli.settings import Settings
+from shopset.cli.unseen import observe
 from shopset.cli.wiring import load_fleet, open_workplace, utc_now
 from shopset.core.capacity.budgets import Budget
 from shopset.core.capacity.estimating import CONFIDENCE, Estimate, NoEstimate, estimate
@@ -43,10 +44,10 @@ class Look:
 
 
 def look(settings: Settings) -> Look:
-    """Read the fleet, its shops and their placement. Raises as open_workplace, DamagedPlacementError, GitError."""
+    """Read the fleet, its shops and their placement. Raises as open_workplace, DamagedPlacementError, UnseenError."""
     workplace = open_workplace(settings)
     fleet = workplace.fleet
-    seen, problems = workplace.placer.observe(workplace.engine.observe())
+    seen, problems = workplace.placer.observe(observe(workplace))
     notes = [Note(each.resource, each.message) for each in problems]
     if seen.head is None:
         # ShopSets that do not run yet are taken to run: nothing is placed, so it is a question of what would be.

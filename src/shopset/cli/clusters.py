@@ -7,6 +7,7 @@ from shopset.cli.placing import ask
 from shopset.cli.printing import Output, Printer, rows_as_dicts
 from shopset.cli.serving import serving
 from shopset.cli.settings import Settings
+from shopset.cli.unseen import observe
 from shopset.cli.wiring import open_workplace
 from shopset.core.fleets import Fleet
 from shopset.core.placement.plans import Seen
@@ -50,7 +51,8 @@ def rebalance(settings: Settings, most: int, reason: str, *, dry_run: bool) -> i
 def list_clusters(settings: Settings, output: Output) -> int:
     """List clusters: state, ShopSets, shops and loads."""
     workplace = open_workplace(settings)
-    seen, _ = workplace.placer.observe(workplace.engine.observe())
+    observed = observe(workplace)
+    seen, _ = workplace.placer.observe(observed)
     served = serving(workplace.fleet, seen)
     shops, versions = _shops(workplace.fleet, seen), workplace.versions(workplace.fleet)
     heads = ("NAME", "STATE", "WISH", "SHOPSETS", "SHOPS", "WORST LOAD", "VERSION", "WHY")
@@ -58,7 +60,9 @@ def list_clusters(settings: Settings, output: Output) -> int:
     for name, each in workplace.fleet.clusters.items():
         record = seen.clusters.get(name)
         hosted = [served[shopset] for shopset in workplace.fleet.hosted(name)]
-        state = record.state if record else "Active"
+        unseen = observed.deliveries.get(name)
+        # A cluster that cannot be seen is not known to be lost: a person says so, or automatic failover.
+        state = record.state if record else "Unreachable" if unseen else "Active"
         worst = max(hosted, key=lambda one: -1.0 if one.share is None else one.share, default=None)
         version = versions.get(name, each.spec.version or "-")
         rows.append(
@@ -70,7 +74,7 @@ def list_clusters(settings: Settings, output: Output) -> int:
                 f"{shops[name]:,}",
                 worst.load if worst else "-",
                 version,
-                record.reason if record else "",
+                record.reason if record else unseen.message if unseen else "",
             )
         )
     printer = Printer(colour=settings.colour)

@@ -8,8 +8,8 @@ from typing import Final
 from shopset.cli.printing import complain
 from shopset.cli.settings import Settings
 from shopset.cli.shops import moment
-from shopset.cli.wiring import Workplace, open_workplace, utc_now
-from shopset.core.placement.formats import BRANCH
+from shopset.cli.unseen import placement_head
+from shopset.cli.wiring import Workplace, open_workplace
 from shopset.core.placement.placements import Placement
 from shopset.core.release.observed import Repository
 from shopset.core.release.refusals import RequestRefusedError
@@ -36,18 +36,13 @@ class Look:
 
 
 def look(settings: Settings, at: str | None = None) -> Look:
-    """Find the commit of the placement that counts, or counted at a time. Raises RequestRefusedError, and as open_workplace."""
+    """Find the commit of the placement that counts, or counted then. Raises RequestRefusedError, UnseenError, and as open_workplace."""
     return look_from(open_workplace(settings), at)
 
 
 def look_from(workplace: Workplace, at: str | None = None) -> Look:
-    """Do so for a fleet that is open. Raises RequestRefusedError."""
-    # Where git is away, what was seen last is what edges go on with too.
-    system = workplace.remotes.observe({}).repositories[Repository.SYSTEM]
-    head = system.branches.get(BRANCH)
-    if system.trouble is not None:
-        complain(f"note: as seen last: {system.trouble.message}")
-        head = workplace.remotes.placement_at(utc_now())
+    """Do so for a fleet that is open. Raises RequestRefusedError, UnseenError."""
+    head = placement_head(workplace)
     if head is not None and at is not None and _COMMIT.fullmatch(at):
         return Look(workplace, _whole(workplace, head, at))
     commit = head if at is None else workplace.remotes.placement_at(moment(at))

@@ -19,7 +19,7 @@ MEANINGS: Final = {
     SOMETHING_TO_DO: "plan and --dry-run: there is something to do",
     INVALID_FLEET: "the fleet has errors; nothing was read from it or written",
     REFUSED: "the request can't be met as things stand, or a push was refused",
-    UNREACHABLE: "a repository did not answer",
+    UNREACHABLE: "a repository could not be read; what is shown lacks what is in it",
     LOST_RACE: "others were faster, again and again; nothing was lost, run it again",
     USAGE: "wrong words or options",
     BUG: "a bug in shopset; SHOPSET_DEBUG=1 shows where",

@@ -3,6 +3,8 @@
 import sys
 
 from shopset.cli import exits
+from shopset.cli.kinds import UnknownKindError
+from shopset.cli.unseen import UnseenError
 from shopset.cli.wiring import InvalidFleetError
 from shopset.core.errors import ShopsetError
 from shopset.core.release.requests import RequestRefusedError
@@ -14,9 +16,11 @@ _SHOWN = 10
 
 _CODES: tuple[tuple[type[ShopsetError], int], ...] = (
     (InvalidFleetError, exits.INVALID_FLEET),
+    (UnknownKindError, exits.USAGE),
     (RequestRefusedError, exits.REFUSED),
     (RefusedError, exits.REFUSED),
     (UnreachableError, exits.UNREACHABLE),
+    (UnseenError, exits.UNREACHABLE),
     (TooManyRacesError, exits.LOST_RACE),
     (LostRaceError, exits.LOST_RACE),
 )
@@ -36,8 +40,8 @@ def explain(error: Exception) -> int:
     elif isinstance(error, ShopsetError):
         sys.stderr.write(f"error: {error}\n")
     elif isinstance(error, OSError):
-        where = f" {error.filename}" if error.filename else ""
-        sys.stderr.write(f"error: {error.strerror or error}:{where}. Mend that and run the same command again.\n")
+        where = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"error: {error.strerror or error}{where}. Mend that and run the same command again.\n")
         return exits.FAILURE
     else:
         sys.stderr.write(f"error: this is a bug in shopset: {type(error).__name__}: {error}\n")

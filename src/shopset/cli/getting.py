@@ -10,15 +10,26 @@ import yaml
 
 from shopset.api import Resource, Shop, Tier, format_duration
 from shopset.cli import exits
-from shopset.cli.kinds import RESOURCES, UnknownKindError, resolve_kind
+from shopset.cli.kinds import RESOURCES, resolve_kind
 from shopset.cli.printing import Output, Printer, ago, complain, rows_as_dicts
 from shopset.cli.releases import describer, release_table
 from shopset.cli.settings import Settings
+from shopset.cli.unseen import check_seen, is_blind, tell_unseen
 from shopset.cli.wiring import Workplace, connect, load_fleet
 from shopset.core.errors import ShopsetError
-from shopset.core.release.observed import Observed
+from shopset.core.release.observed import Observed, Repository
 from shopset.core.release.plans import Plan
 from shopset.core.release.revisions import SHORT
+
+_UNKNOWN: Final = "Unknown"
+_LEDGER: Final = frozenset({"releases", "pins", "verifications", "rejections", "approvals", "holds"})
+"""Kinds of which nothing is known where the ledger cannot be read."""
+_OF_ALL: Final = frozenset({"tiers", "releases"})
+"""Kinds that tell what is offered too, and so need all repositories."""
+
+
+class UnknownNameError(ShopsetError):
+    """An object that is not there."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +46,11 @@ def get(settings: Settings, kind: str, name: str | None, output: Output) -> int:
     plural = resolve_kind(kind)
     printer = Printer(colour=settings.colour)
     seen = _Seen(settings)
-    view = _VIEWS[plural](seen)
+    view = _view(seen, plural)
     rows = [row for row in view.rows if name is None or row[0] == name]
     if name is not None and not rows:
         known = ", ".join(row[0] for row in view.rows[:10]) or "none"
-        raise UnknownKindError(f"there is no {plural.removesuffix('s')} {name!r}; there are: {known}")
+        raise UnknownNameError(f"there is no {plural.removesuffix('s')} {name!r}; there are: {known}")
     if output is Output.NAME:
         for row in rows:
             printer.line(f"{plural}/{row[0]}")
@@ -51,7 +62,7 @@ def get(settings: Settings, kind: str, name: str | None, output: Output) -> int:
     else:
         shown = len(view.heads) - (0 if output is Output.WIDE else view.wide)
         printer.table(view.heads[:shown], [row[:shown] for row in rows])
-    return exits.OK
+    return seen.tell_unseen(plural)
 
 
 def describe(settings: Settings, kind: str, name: str) -> int:
@@ -59,10 +70,10 @@ def describe(settings: Settings, kind: str, name: str) -> int:
     plural = resolve_kind(kind)
     printer = Printer(colour=settings.colour)
     seen = _Seen(settings)
-    view = _VIEWS[plural](seen)
+    view = _view(seen, plural)
     row = next((row for row in view.rows if row[0] == name), None)
     if row is None:
-        raise UnknownKindError(f"there is no {plural.removesuffix('s')} {name!r}")
+        raise UnknownNameError(f"there is no {plural.removesuffix('s')} {name!r}")
     width = max(len(head) for head in view.heads) + 2
     for head, cell in zip(view.heads, row, strict=True):
         printer.line(f"{(head.capitalize() + ':').ljust(width)}{cell}")
@@ -79,7 +90,13 @@ def describe(settings: Settings, kind: str, name: str) -> int:
         for each in conditions:
             style = {"Error": "red", "Warning": "yellow"}.get(each.severity, "")
             printer.line(f"  {each.type.ljust(10)}{printer.styled(each.reason, style)}: {each.message}")
-    return exits.OK
+    return seen.tell_unseen(plural)
+
+
+def _view(seen: "_Seen", plural: str) -> _View:
+    if plural in _LEDGER:
+        check_seen(seen.observed)
+    return _VIEWS[plural](seen)
 
 
 class _Seen:
@@ -100,7 +117,18 @@ class _Seen:
 
     @cached_property
     def plan(self) -> Plan:
-        return self.workplace.engine.plan()[0]
+        made, self.observed = self.workplace.engine.plan()
+        return made
+
+    @property
+    def is_blind(self) -> bool:
+        return is_blind(self.observed)
+
+    def tell_unseen(self, plural: str) -> int:
+        """Say what the view lacks, where it needed repositories at all."""
+        if "observed" not in self.__dict__:
+            return exits.OK
+        return tell_unseen(self.observed, tuple(Repository) if plural in _OF_ALL else (Repository.SYSTEM,))
 
     @property
     def now(self) -> datetime:
@@ -139,15 +167,16 @@ def _tiers(seen: _Seen) -> _View:
         outlook = seen.plan.outlooks[tier.name]
         promotion = tier.spec.promotion
         held = "held" if seen.observed.ledger.active_holds(tier.name) else "-"
+        phase, none = (_UNKNOWN, _UNKNOWN) if seen.is_blind else (outlook.progress.phase.value, "-")
         rows.append(
             (
                 tier.name,
                 str(tier.spec.level),
-                outlook.progress.phase.value,
-                outlook.pinned.short if outlook.pinned else "-",
-                outlook.candidate.short if outlook.candidate else "-",
+                phase,
+                outlook.pinned.short if outlook.pinned else none,
+                outlook.candidate.short if outlook.candidate and not seen.is_blind else none,
                 str(len(seen.fleet.members(tier.name))),
-                held,
+                _UNKNOWN if seen.is_blind else held,
                 ago(outlook.progress.since, seen.now),
                 _promotion(tier),
                 format_duration(promotion.bake),
@@ -179,6 +208,7 @@ def _promotion(tier: Tier) -> str:
 
 def _shopsets(seen: _Seen) -> _View:
     served = _served(seen)
+    none = _UNKNOWN if seen.is_blind else "-"
     rows = []
     for name, shopset in seen.fleet.shopsets.items():
         found = seen.observed.applications.get(name)
@@ -190,13 +220,13 @@ def _shopsets(seen: _Seen) -> _View:
                 shopset.spec.configuration,
                 shopset.spec.cluster,
                 _revision_of(seen, name),
-                found.sync if found else "-",
-                found.health if found else "-",
+                found.sync if found else none,
+                found.health if found else none,
                 *served.get(name, ()),
                 ago(found.synced_at if found else None, seen.now),
                 seen.fleet.namespace(name),
                 (found.commit or "-")[:SHORT] if found else "-",
-                (found.message or "-") if found else ("-" if head else "its tier has no pin"),
+                (found.message or "-") if found else ("-" if head or seen.is_blind else "its tier has no pin"),
             )
         )
     heads = (
@@ -222,6 +252,8 @@ def _served(seen: _Seen) -> dict[str, tuple[str, str]]:
         return {}
     from shopset.cli.serving import serving  # noqa: PLC0415  # a fleet without shops must not pay for NumPy
 
+    if seen.is_blind:
+        return dict.fromkeys(seen.fleet.shopsets, (_UNKNOWN, _UNKNOWN))
     try:
         found, _ = seen.workplace.placer.observe(seen.observed)
     except ShopsetError as error:
@@ -233,6 +265,8 @@ def _served(seen: _Seen) -> dict[str, tuple[str, str]]:
 def _revision_of(seen: _Seen, name: str) -> str:
     """Return the revision that a ShopSet really runs."""
     found = seen.observed.applications.get(name)
+    if seen.is_blind:
+        return _UNKNOWN
     if found is None:
         return "-"
     revision = seen.observed.ledger.running(found.gitlinks)
@@ -243,7 +277,9 @@ def _clusters(seen: _Seen) -> _View:
     rows = []
     for name, cluster in seen.fleet.clusters.items():
         record, trouble = seen.observed.ledger.clusters.get(name), seen.observed.deliveries.get(name)
-        state = record.state if record else "Unreachable" if trouble else "Reachable"
+        # Whether it was declared lost, only the ledger says.
+        reachable = _UNKNOWN if seen.is_blind else "Reachable"
+        state = record.state if record else "Unreachable" if trouble else reachable
         hosted = seen.fleet.hosted(name)
         topology = ",".join(f"{key}={value}" for key, value in sorted(cluster.topology.items()))
         rows.append(

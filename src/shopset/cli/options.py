@@ -1,6 +1,6 @@
 """Options and helpers that several families of verbs share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,18 +12,22 @@ def example(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-_OUTPUTS = ("table", "wide", "json", "yaml", "name")
+def _one_of(*forms: str) -> Any:
+    """Return the option of the forms of output that a verb has: what it would not heed is refused."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in forms:
+            raise typer.BadParameter(f"it is one of {', '.join(forms)}")
+        return value
+
+    told = f"{', '.join(forms[:-1])} or {forms[-1]}."
+    return typer.Option("--output", "-o", callback=check, help=told, metavar="FORM")
 
 
-def _output(value: str | None) -> str | None:
-    if value is not None and value not in _OUTPUTS:
-        raise typer.BadParameter(f"it is one of {', '.join(_OUTPUTS)}")
-    return value
-
-
-OutputOption = Annotated[
-    str, typer.Option("--output", "-o", callback=_output, help="table, wide, json, yaml or name.", metavar="FORM")
-]
+OutputOption = Annotated[str, _one_of("table", "wide", "json", "yaml", "name")]
+DataOption = Annotated[str, _one_of("table", "json", "yaml")]
+"""Of verbs whose answer is no list of objects."""
+ChangesOption = Annotated[str, _one_of("table", "name")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; it goes to the ledger.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and the commands, and do nothing.")]
 

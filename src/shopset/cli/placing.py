@@ -11,6 +11,7 @@ from shopset.cli import exits
 from shopset.cli.planning import report, show_actions, show_conditions_of
 from shopset.cli.printing import Printer, local, rfc3339, span
 from shopset.cli.settings import Settings, who
+from shopset.cli.unseen import plan as plan_releases
 from shopset.cli.wiring import Workplace, open_workplace, utc_now
 from shopset.core.placement.planning import counted
 from shopset.core.placement.plans import Move, PlacementPlan, shops_of
@@ -101,7 +102,7 @@ def ask(settings: Settings, request: PlacementRequest, nothing: str, *, dry_run:
     author, races = Identity.parse(who(settings)), 0
     placer = workplace.placer
     while True:
-        releases, observed = workplace.engine.plan()
+        releases, observed = plan_releases(workplace)
         made, _ = placer.respond(request, author, releases, observed)
         if dry_run:
             show_placement(printer, made)

@@ -13,6 +13,7 @@ from shopset.cli.failures import code_of
 from shopset.cli.printing import Output, Printer, complain, rfc3339
 from shopset.cli.releases import forecast
 from shopset.cli.settings import Settings
+from shopset.cli.unseen import is_blind, tell_unseen
 from shopset.cli.wiring import Workplace, open_workplace, utc_now
 from shopset.core.errors import ShopsetError
 from shopset.core.release.actions import AnyAction, PushCommits, PushRefs
@@ -42,12 +43,15 @@ def plan(settings: Settings, *, as_commands: bool, output: Output) -> int:
         _show_both(printer, workplace, made, placed)
         for line in forecast(workplace.fleet, made, observed):
             printer.line(line)
-    return exits.SOMETHING_TO_DO if actions else _blind(observed)
+    blind = tell_unseen(observed)
+    return exits.SOMETHING_TO_DO if actions else blind
 
 
 def _plan_placement(workplace: Workplace, observed: Observed) -> "PlacementPlan | None":
-    """Plan the placement; None where the fleet places no shops."""
-    return workplace.placer.plan(observed)[0] if workplace.fleet.shop_classes else None
+    """Plan the placement; None where the fleet places no shops, or nobody can see where they are."""
+    if not workplace.fleet.shop_classes or is_blind(observed):
+        return None
+    return workplace.placer.plan(observed)[0]
 
 
 def _show_both(printer: Printer, workplace: Workplace, made: Plan, placed: "PlacementPlan | None") -> None:
@@ -58,11 +62,6 @@ def _show_both(printer: Printer, workplace: Workplace, made: Plan, placed: "Plac
         show_placement(printer, placed)
         show_actions(printer, placed.actions)
     printer.line(summary((*made.actions, *(placed.actions if placed else ()))))
-
-
-def _blind(observed: Observed) -> int:
-    """Return the exit code of having nothing to do: not OK where that is only because something could not be seen."""
-    return exits.UNREACHABLE if any(seen.trouble for seen in observed.repositories.values()) else exits.OK
 
 
 def show_plan(printer: Printer, workplace: Workplace, made: Plan) -> None:
@@ -124,7 +123,7 @@ def apply(settings: Settings, *, yes: bool) -> int:
     placed = _plan_placement(workplace, observed)
     _show_both(printer, workplace, made, placed)
     if not made.actions and not (placed and placed.actions):
-        return _blind(observed)
+        return tell_unseen(observed)
     if not yes and not _agreed():
         printer.line("Nothing was written.")
         return exits.OK
@@ -199,10 +198,14 @@ def _round(workplace: Workplace, printer: Printer) -> "tuple[int, Plan | None, P
     code, made, placed = exits.OK, None, None
     try:
         workplace.reconcile()
+        observed = None
         for each in converge(workplace.engine, _watching()):
-            code, made = report(printer, each.outcome) or code, each.plan
+            code, made, observed = report(printer, each.outcome) or code, each.plan, each.observed
+        unseen = tell_unseen(observed) if observed else exits.OK
+        if observed and is_blind(observed):
+            return unseen, None, None
         failed, placed = _place(workplace, printer)
-        code = failed or code
+        code = failed or code or unseen
     except ShopsetError as error:
         # The loop outlives whatever one round meets: a repository that is away comes back.
         complain(f"error: {error}")

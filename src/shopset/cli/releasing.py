@@ -11,6 +11,8 @@ from shopset.cli.planning import report, show_actions
 from shopset.cli.printing import Output, Printer, local, rfc3339, rows_as_dicts
 from shopset.cli.releases import describer, earliest, forecast, release_table
 from shopset.cli.settings import Settings, who
+from shopset.cli.unseen import is_whole, observe, tell_unseen
+from shopset.cli.unseen import plan as plan_releases
 from shopset.cli.wiring import Workplace, open_workplace
 from shopset.core.release.actions import Identity
 from shopset.core.release.commands import script
@@ -38,26 +40,27 @@ from shopset.manifests import split_objects
 def status(settings: Settings, output: Output) -> int:
     """Show which revision is where, and what comes next."""
     workplace = open_workplace(settings)
-    made, observed = workplace.engine.plan()
+    made, observed = plan_releases(workplace)
     printer = Printer(colour=settings.colour)
     heads, rows = release_table(workplace.fleet, made, observed, observed.now, describer(workplace))
     if output in (Output.JSON, Output.YAML):
         printer.data(rows_as_dicts(heads, rows), output)
-        return exits.OK
+        return tell_unseen(observed)
     if not rows:
-        printer.line("Nothing was released yet, and nothing is offered.")
+        offered = "nothing is offered" if is_whole(observed) else "what is offered cannot be seen"
+        printer.line(f"Nothing was released yet, and {offered}.")
     else:
         printer.table(heads, rows)
     lines = list(forecast(workplace.fleet, made, observed))
     for number, line in enumerate(lines):
         printer.line(f"{'Next: ' if number == 0 else '      '}{line}")
-    return exits.OK
+    return tell_unseen(observed)
 
 
 def explain(settings: Settings, revision: str, tier: str | None, output: Output) -> int:
     """Say why a tier has a revision, or why not, and when it may."""
     workplace = open_workplace(settings)
-    made, observed = workplace.engine.plan()
+    made, observed = plan_releases(workplace)
     found = resolve_revision(workplace.fleet, observed, revision)
     tiers = workplace.fleet.tiers if tier is None else [tier_named(workplace.fleet, tier)]
     printer = Printer(colour=settings.colour)
@@ -67,11 +70,11 @@ def explain(settings: Settings, revision: str, tier: str | None, output: Output)
     }
     if output in (Output.JSON, Output.YAML):
         printer.data({"revision": found.id, "tiers": told}, output)
-        return exits.OK
+        return tell_unseen(observed)
     for lines in told.values():
         for line in lines:
             printer.line(line)
-    return exits.OK
+    return tell_unseen(observed)
 
 
 def _explain_one(
@@ -98,7 +101,7 @@ def _explain_one(
 def history(settings: Settings, tier: str | None, output: Output, limit: int) -> int:
     """Show the audit trail of the ledger, newest first."""
     workplace = open_workplace(settings)
-    observed = workplace.engine.observe()
+    observed = observe(workplace)
     head = observed.repositories[Repository.SYSTEM].branches.get(BRANCH)
     printer = Printer(colour=settings.colour)
     log = list(workplace.remotes.log(Repository.SYSTEM, head)) if head else []
@@ -122,7 +125,7 @@ def history(settings: Settings, tier: str | None, output: Output, limit: int) ->
 def diff(settings: Settings, revision: str | None, tier: str | None, against: str | None, output: Output) -> int:
     """Show the manifests that a revision would change, rendered, ShopSets with the same change together."""
     workplace = open_workplace(settings)
-    made, observed = workplace.engine.plan()
+    made, observed = plan_releases(workplace)
     printer = Printer(colour=settings.colour)
     groups: dict[str, list[str]] = defaultdict(list)
     for each in workplace.fleet.tiers:
@@ -139,7 +142,7 @@ def diff(settings: Settings, revision: str | None, tier: str | None, against: st
                 for line in text.splitlines():
                     if line.startswith("=== "):
                         printer.line(f"{name}/{line.removeprefix('=== ').split(' ')[0]}")
-        return exits.OK
+        return tell_unseen(observed)
     for text, names in groups.items():
         count = sum(line.startswith("=== ") for line in text.splitlines())
         printer.line(
@@ -150,9 +153,9 @@ def diff(settings: Settings, revision: str | None, tier: str | None, against: st
         )
         for line in text.splitlines():
             printer.line(line, {"+": "green", "-": "red", "=": "bold"}.get(line[:1], ""))
-    if not groups:
+    if not groups and is_whole(observed):
         printer.line("No tier would change.")
-    return exits.OK
+    return tell_unseen(observed)
 
 
 def _objects(workplace: Workplace, revision: Revision, shopset: str) -> Mapping[str, str]:
@@ -234,7 +237,7 @@ def hotfix(
 ) -> int:
     """Bring a fix to the lowest tier, from where it climbs ahead of pending work."""
     workplace = open_workplace(settings)
-    observed = workplace.engine.observe()
+    observed = observe(workplace)
     request = Hotfix(
         tier=tier,
         reason=reason,

@@ -15,16 +15,15 @@ from shopset.cli import exits
 from shopset.cli.placing import ask, go_on
 from shopset.cli.printing import Output, Printer, local, rfc3339, rows_as_dicts
 from shopset.cli.settings import Settings
+from shopset.cli.unseen import observe, placement_head
 from shopset.cli.wiring import Workplace, open_workplace, utc_now
 from shopset.core.fleets import Fleet
 from shopset.core.placement.evaluating import loads, utilisation
-from shopset.core.placement.formats import BRANCH
 from shopset.core.placement.grouping import is_shared
 from shopset.core.placement.modelling import model, wanted_replicas
 from shopset.core.placement.placements import Group, Whereabouts
 from shopset.core.placement.plans import Seen
 from shopset.core.placement.requests import Isolate, Release, Serve, Spread, placed
-from shopset.core.release.observed import Repository
 from shopset.core.release.refusals import RequestRefusedError
 from shopset.gitops.placements import PlacementChange
 
@@ -39,7 +38,7 @@ _CHANGES: Final = 3
 def list_shops(settings: Settings, on: str | None, shop_class: str | None, limit: int, output: Output) -> int:
     """List shops with their ShopSets."""
     workplace = open_workplace(settings)
-    seen, _ = workplace.placer.observe(workplace.engine.observe())
+    seen, _ = workplace.placer.observe(observe(workplace))
     wanted = _on(workplace.fleet, on)
     groups = {
         name: group
@@ -75,8 +74,7 @@ def _on(fleet: Fleet, name: str | None) -> set[str] | None:
 def where(settings: Settings, shop: str, at: str | None, output: Output) -> int:
     """Show which ShopSets serve a shop, now or at a time, since when and why."""
     workplace = open_workplace(settings)
-    observed = workplace.engine.observe()
-    head = observed.repositories[Repository.SYSTEM].branches.get(BRANCH)
+    head = placement_head(workplace)
     if at is not None:
         head = workplace.remotes.placement_at(moment(at))
     if head is None:
@@ -164,7 +162,9 @@ def _since(change: PlacementChange, group: Group) -> str:
     before = change.before.group.replicas if change.before else ()
     gone = [name for name in before if name not in group.replicas]
     how = f"moved from {', '.join(gone)}: " if gone else ""
-    return f"since {local(change.at)} ({how}{change.subject}, by {change.author.name})"
+    # What a person asked for begins with who it was.
+    by = "" if change.subject.startswith(f"{change.author.name} ") else f", by {change.author.name}"
+    return f"since {local(change.at)} ({how}{change.subject}{by})"
 
 
 def _where_data(fleet: Fleet, found: Whereabouts, change: PlacementChange | None) -> dict[str, Any]:
@@ -205,8 +205,7 @@ def moment(text: str) -> datetime:
 def explain(settings: Settings, shop: str) -> int:
     """Say why a shop is where it is, and where else it could be."""
     workplace = open_workplace(settings)
-    observed = workplace.engine.observe()
-    seen, problems = workplace.placer.observe(observed)
+    seen, problems = workplace.placer.observe(observe(workplace))
     printer = Printer(colour=settings.colour)
     told = [each for each in problems if each.resource == f"Shop/{shop}"]
     for each in told:

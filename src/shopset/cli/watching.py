@@ -7,9 +7,10 @@ from shopset.cli import exits
 from shopset.cli.printing import Printer, local
 from shopset.cli.releases import describer
 from shopset.cli.settings import Settings
+from shopset.cli.unseen import is_blind, plan, tell_unseen
 from shopset.cli.wiring import Workplace, open_workplace
 from shopset.core.release.ledgers import Ledger
-from shopset.core.release.observed import Observed
+from shopset.core.release.observed import Observed, Repository
 from shopset.core.release.plans import Outlook, Phase, Plan
 from shopset.core.release.requests import RequestRefusedError, resolve_revision, tier_named
 from shopset.core.release.revisions import Revision
@@ -29,7 +30,7 @@ def follow(
     fleet = workplace.fleet
     last = fleet.tiers[-1] if until is None else tier_named(fleet, until)
     tiers = [tier.name for tier in fleet.tiers if tier.spec.level <= last.spec.level]
-    made, observed = workplace.engine.plan()
+    made, observed = plan(workplace)
     watched = _watched(workplace, made, observed, revision)
     printer.line(f"{watched.short} {describer(workplace)(watched.apps)}".rstrip(), "bold")
     told: dict[str, str] = {}
@@ -42,7 +43,18 @@ def follow(
             if code == exits.FAILURE or (code == exits.OK and tier == last.name):
                 return code
         wait()
+        made, observed = _next(workplace, wait)
+
+
+def _next(workplace: Workplace, wait: Callable[[], None]) -> tuple[Plan, Observed]:
+    """Plan anew as soon as the system repository can be read: one that is away comes back."""
+    made, observed = workplace.engine.plan()
+    if is_blind(observed):
+        tell_unseen(observed, (Repository.SYSTEM,))
+    while is_blind(observed):
+        wait()
         made, observed = workplace.engine.plan()
+    return made, observed
 
 
 def standing(outlook: Outlook, ledger: Ledger, revision: Revision) -> tuple[str, int | None]:

@@ -28,9 +28,21 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:  # the shape that typer calls
+    if wanted:
+        typer.echo(f"shopset-controller {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options() -> None:
+def _options(
+    *,
+    version: Annotated[  # the verb `version` says the same
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     """Keep a fleet that is described by objects of Kubernetes. Exit codes: 0 told to end; 1 it cannot go on, see the log."""
+    del version
 
 
 @app.command()

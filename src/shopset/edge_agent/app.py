@@ -71,12 +71,24 @@ Spares = Annotated[int, typer.Option(help="Backends for ShopSets to come, which 
 Timeout = Annotated[float, typer.Option(help="Seconds of one call of git.", min=1)]
 
 
+def _version(wanted: bool) -> None:  # the shape that typer calls
+    if wanted:
+        typer.echo(f"shopset-edge {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options() -> None:
+def _options(
+    *,
+    version: Annotated[  # the verb `version` says the same
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     """Keep an HAProxy that leads each shop's requests to its ShopSets, as the branch placement says.
 
     Exit codes: 0 done, or told to end; 1 it cannot go on, or something is wrong.
     """
+    del version
 
 
 @app.command()

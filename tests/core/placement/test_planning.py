@@ -152,10 +152,8 @@ def test_a_class_that_cannot_be_had_does_not_stop_others() -> None:
     assert world.replicas("gold-1") == ()
     assert all(world.replicas(name) for name, _, _ in SHOPS)
     found_conditions = told(world.plan())
-    assert found_conditions["ShopClass/vip", "NoOtherDomain"].startswith(
-        "1 shops have fewer replicas than vip asks for"
-    )
-    assert found_conditions["ShopClass/gold", "NoShopSet"].startswith("1 shops have no ShopSet")
+    assert found_conditions["ShopClass/vip", "NoOtherDomain"].startswith("1 shop has fewer replicas than vip asks for")
+    assert found_conditions["ShopClass/gold", "NoShopSet"].startswith("1 shop has no ShopSet")
 
 
 def test_shops_of_a_class_that_the_fleet_does_not_have() -> None:
@@ -163,7 +161,7 @@ def test_shops_of_a_class_that_the_fleet_does_not_have() -> None:
     home = world.replicas("shop-001")
     world.shops = make_shops([*SHOPS, ("late", "nope", 1.0)])
     assert told(settle(world))["ShopClass/nope", "NoShopClass"].startswith(
-        "1 shops are of the class nope, which the fleet does not have"
+        "1 shop is of the class nope, which the fleet does not have"
     )
     assert "late" not in world.placement.members
     moved = [(name, "nope" if name == "shop-001" else each, demand) for name, each, demand in SHOPS]

@@ -34,13 +34,17 @@ def conditions(fleet: Fleet, seen: Seen, found: Model, goal: Targets, step: Step
     yield from _of_shuffling(fleet, found, goal)
 
 
+def _shops(number: int, one: str = "has", more: str = "have") -> str:
+    return f"1 shop {one}" if number == 1 else f"{number:,} shops {more}"
+
+
 def _of_unknown_classes(fleet: Fleet, seen: Seen) -> Iterator[Condition]:
     counts = np.bincount(seen.shops.classes, minlength=len(seen.shops.class_names))
     for number, shop_class in enumerate(seen.shops.class_names):
         if counts[number] and shop_class not in fleet.shop_classes:
             message = (
-                f"{counts[number]:,} shops are of the class {shop_class}, which the fleet does not have: those that are placed stay "
-                "where they are, whatever happens there, and others are not placed. Add the ShopClass, or change their class"
+                f"{_shops(counts[number], 'is', 'are')} of the class {shop_class}, which the fleet does not have: those that are placed "
+                "stay where they are, whatever happens there, and others are not placed. Add the ShopClass, or change their class"
             )
             yield Condition(f"ShopClass/{shop_class}", "Placed", "NoShopClass", message)
 
@@ -57,17 +61,17 @@ def _of_classes(found: Model, goal: Targets, step: Step) -> Iterator[Condition]:
         short = int(problem.weight[rows & (present > 0) & (present + stranded < problem.replicas)].sum())
         stuck = int(problem.weight[rows & (stranded > 0)].sum())
         if unplaced:
-            message = f"{unplaced:,} shops have no ShopSet: none of the tier and configuration of {shop_class} takes shops now. {_ADD}"
+            message = f"{_shops(unplaced)} no ShopSet: none of the tier and configuration of {shop_class} takes shops now. {_ADD}"
             yield Condition(f"ShopClass/{shop_class}", "Placed", "NoShopSet", message)
         if stuck:
             message = (
-                f"{stuck:,} shops have a replica where they should not, and keep it: no other ShopSet of {shop_class} that takes "
+                f"{_shops(stuck)} a replica where they should not, and keep it: no other ShopSet of {shop_class} that takes "
                 f"shops lies apart from their other replicas. {_ADD}"
             )
             yield Condition(f"ShopClass/{shop_class}", "Placed", "NowhereElse", message, "Warning")
         if short:
             message = (
-                f"{short:,} shops have fewer replicas than {shop_class} asks for: no other ShopSet that takes shops lies apart "
+                f"{_shops(short)} fewer replicas than {shop_class} asks for: no other ShopSet that takes shops lies apart "
                 f"from those that they have. {_ADD}"
             )
             yield Condition(f"ShopClass/{shop_class}", "Redundant", "NoOtherDomain", message, "Warning")
