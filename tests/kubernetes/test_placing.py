@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
-import pygit2
 import pytest
 
 from shopset.cli.scaffolding import Copy
-from shopset.core.placement.formats import read_placement
 from support.kubernetes import KubernetesWorld, away
 from testbed.kubernetes import upgraded
 from testbed.records import write
@@ -58,14 +56,8 @@ def told(world: KubernetesWorld) -> dict[str, tuple[str, ...]]:
 
 def in_git(world: KubernetesWorld) -> dict[str, tuple[str, ...]]:
     """Return where the branch `placement` says that the shops are."""
-    repository = pygit2.Repository(str(world.repository("system")))
-    commit = repository.revparse_single("refs/heads/placement")
-    assert isinstance(commit, pygit2.Commit)
-    index = pygit2.Index()
-    index.read_tree(commit.tree)
-    reading = read_placement({entry.path: repository[entry.id].read_raw() for entry in index})
-    assert reading.is_whole, reading.problems
-    found = {name: reading.placement.shop(name) for name in SHOPS}
+    placement = world.placement()
+    found = {name: placement.shop(name) for name in SHOPS}
     return {name: where.group.replicas for name, where in found.items() if where is not None}
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import secrets
-import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from support.histories import check_history
 from support.kubernetes import KubernetesWorld
+from support.leaks import told
 from support.servers import Request, respond, serving
 from testbed.gitserver import set_passwords
 from testbed.programs import free_ports
@@ -125,28 +125,6 @@ def family(root: int) -> set[int]:
         found |= more
         more = {pid for pid, parent in parents.items() if parent in more}
     return found
-
-
-def told(world: KubernetesWorld) -> dict[str, bytes]:
-    """Return everything that was written about a fleet: place -> content."""
-    kinds = ",".join(world.kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split())
-    found = {
-        "objects": world.kubectl("get", kinds, "-n", world.name, "-o", "yaml").encode(),
-        "applications": world.kubectl("get", "applications.argoproj.io", "-n", "argocd", "-o", "yaml").encode(),
-    }
-    caches = [each.log.with_suffix("") for each in world.controllers]
-    for folder in (world.repository("system"), world.repository("apps"), world.repository("configuration"), *caches):
-        found[folder.name] = contents(folder)
-    return found | {each.log.name: each.log.read_bytes() for each in world.controllers}
-
-
-def contents(folder: Path) -> bytes:
-    """Return all files below a folder, and all objects of the repositories among them."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    stores = [path.parent for path in files if path.name == "HEAD" and (path.parent / "objects").is_dir()]
-    command = ["git", "cat-file", "--batch-all-objects", "--batch"]
-    objects = [subprocess.run(command, cwd=store, capture_output=True, check=True).stdout for store in stores]
-    return b"\n".join([*(path.read_bytes() for path in files), *objects])
 
 
 def forms(user: str, word: str) -> Iterator[bytes]:

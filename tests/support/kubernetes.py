@@ -24,6 +24,8 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
 
 from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, first_commit
+from shopset.core.placement.formats import read_placement
+from shopset.core.placement.placements import Placement
 from shopset.core.release.ledgers import Ledger, read_ledger
 from shopset.engine.workplaces import credential_environment
 from shopset.kube.clients import APPLICATION, PLURALS, RESOURCES, KubeError, NotFoundError, asking, connect
@@ -225,6 +227,19 @@ class KubernetesWorld:
             files = {entry.path: repository[entry.id].read_raw() for entry in index}
             self._ledger = str(head.id), read_ledger(files)
         return self._ledger[1]
+
+    def placement(self) -> Placement:
+        """Return the placement as it is in git, which must be whole."""
+        repository = pygit2.Repository(str(self.repository("system")))
+        if "placement" not in repository.branches.local:
+            return Placement()
+        commit = repository.revparse_single("refs/heads/placement")
+        assert isinstance(commit, pygit2.Commit)
+        index = pygit2.Index()
+        index.read_tree(commit.tree)
+        reading = read_placement({entry.path: repository[entry.id].read_raw() for entry in index})
+        assert reading.is_whole, reading.problems
+        return reading.placement
 
     def repository(self, name: str) -> Path:
         """Return a bare repository: system, apps or configuration."""

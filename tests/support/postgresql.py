@@ -25,6 +25,22 @@ class Server:
     folder: Path
     home: Path
     password: str
+    processes: Processes
+    part: Part
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        self.processes.start(self.part)
+        wait_for("PostgreSQL", lambda: _answers(self), lambda: self.processes.check(self.part.name))
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let there be no server while the block runs."""
+        self.processes.stop()
+        try:
+            yield
+        finally:
+            self.start()
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect((self.folder / "uri").read_text(), autocommit=True)
@@ -55,9 +71,9 @@ def postgresql() -> Iterator[Server]:
     processes = Processes(home / "logs")
     try:
         (home / "password").write_text(password)
-        server = Server(home / "secret", home, password)
-        server.folder.mkdir()
-        (server.folder / "uri").write_text(f"postgresql://owner:{password}@/postgres?host={home}")
+        folder = home / "secret"
+        folder.mkdir()
+        (folder / "uri").write_text(f"postgresql://owner:{password}@/postgres?host={home}")
         if owner:
             shutil.chown(home, "nobody")
         options = ["-U", "owner", "-N", "-E", "UTF8", "--locale=C", "--auth=scram-sha-256"]
@@ -66,8 +82,8 @@ def postgresql() -> Iterator[Server]:
         settings = [f"--{key}={value}" for key, value in {**_SETTINGS, "unix_socket_directories": str(home)}.items()]
         command = [*owner, "--pdeathsig", "KILL"] if owner else []
         command += [str(binaries / "postgres"), "-D", str(home / "data"), *settings]
-        processes.start(Part("postgresql", command, folder=home))
-        wait_for("PostgreSQL", lambda: _answers(server), lambda: processes.check("postgresql"))
+        server = Server(folder, home, password, processes, Part("postgresql", command, folder=home))
+        server.start()
         yield server
     finally:
         processes.stop()
