@@ -1,9 +1,13 @@
 """Lost clusters, drains and returns: what moves, when, and what never happens on the way."""
 
+import random
 from collections.abc import Callable
 from copy import copy
 from datetime import timedelta
 from functools import cache
+
+import numpy as np
+import pytest
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement.formats import dump_placement
@@ -24,6 +28,7 @@ from support.placing_checks import (
 from support.placing_world import PlacingWorld
 
 PAUSE = timedelta(seconds=30)
+SEEDS = range(3)
 SHOPS = [(f"shop-{n:03}", "single" if n % 5 == 0 else "standard", 1.0 + n % 7) for n in range(100)]
 
 
@@ -437,3 +442,30 @@ def test_what_was_added_while_a_cluster_was_away_stays() -> None:
     assert world.placement.members["zulu"]
     assert not is_gone(world, world.replicas("zulu")[0])
     assert there
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cluster_that_flaps_on_its_way_home_moves_nothing_else(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311  # the same each time
+    fleet = even_fleet("abc", 1, placement={"groupsPerShopset": 4, "waves": {"share": 30, "pause": "1s"}})
+    world = PlacingWorld(fleet, make_shops([]))
+    names = [f"shop-{number}" for number in range(12)]
+    chance.shuffle(names)
+    # Shops come by and by, so that they are not where they would be if they came at once.
+    for count in (chance.randint(1, 6), chance.randint(7, 11), 12):
+        world.shops = make_shops([(name, "standard", np.nan) for name in names[:count]])
+        world.settle()
+    before = {name: world.replicas(name) for name in names}
+    world.ask(LoseCluster(cluster="a", reason="its power is gone"))
+    world.settle()
+    world.ask(ReturnCluster(cluster="a", reason="power is back"))
+    reasons = set()
+    for step in range(60):
+        flaps = step < 30
+        world.unready = {name: "is Progressing" for name in fleet.shopsets if flaps and chance.random() < 0.3}
+        plan = world.plan()
+        reasons |= {move.why for move in plan.moves}
+        world.act(plan)
+        world.now += timedelta(seconds=chance.choice([0.3, 1, 2]))
+    assert reasons == {"cluster a is back"}
+    assert {name: world.replicas(name) for name in names} == before

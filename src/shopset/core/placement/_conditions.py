@@ -6,7 +6,8 @@ from typing import Final, Literal
 import numpy as np
 
 from shopset.core.fleets import Fleet
-from shopset.core.placement._targets import Targets, waits_for
+from shopset.core.placement._homing import waits_for
+from shopset.core.placement._targets import Targets
 from shopset.core.placement._waves import Step
 from shopset.core.placement.bounding import Shortage, shortages
 from shopset.core.placement.drains import waiting

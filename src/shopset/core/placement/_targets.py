@@ -1,19 +1,19 @@
 """Where each group is to be in the end: what the solver says, and home for the groups of a cluster that returns."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from shopset.core.fleets import Fleet
+from shopset.core.placement._homing import homes, row_of
 from shopset.core.placement._keeping import kept
 from shopset.core.placement.evaluating import arrivals, loads, worst, worst_n1
-from shopset.core.placement.grouping import home_of, own_group
+from shopset.core.placement.grouping import own_group
 from shopset.core.placement.modelling import Model, apart_at
-from shopset.core.placement.placements import Placement
 from shopset.core.placement.plans import Seen
-from shopset.core.placement.problems import Bools, Floats, Ints, Problem, Solution
+from shopset.core.placement.problems import Bools, Ints, Problem, Solution
 from shopset.core.placement.shuffling import shuffled
 from shopset.core.placement.solving import packed, solve
 
@@ -42,7 +42,16 @@ class Targets:
 
 def targets(fleet: Fleet, seen: Seen, found: Model, budget: int) -> Targets:
     """Return the goal. `budget` is how many shops more than needed may move."""
-    problem = found.problem
+    refused: list[tuple[str, str]] = []
+    pinned: dict[int, tuple[str, ...]] = {}
+    for row, shop, pins in _pinned(seen, found):
+        if objection := _against(found, row, pins):
+            refused.append((shop, objection))
+        else:
+            pinned[row] = pins
+    home = homes(fleet, seen, found, pinned)
+    # The solver looks at what there is once all are home: what mends itself on the way must not be mended for good.
+    problem = replace(found.problem, legs=home.legs)
     stay = kept(problem) if len(found.shopsets) else problem.legs
     forced = (stay != problem.legs).any(1) | ((stay >= 0).sum(1) < problem.replicas)
     solution = _solved(problem, stay, forced, budget) if len(found.shopsets) else None
@@ -54,41 +63,21 @@ def targets(fleet: Fleet, seen: Seen, found: Model, budget: int) -> Targets:
         changed = (legs != problem.legs).any(1) if budget else arrivals(problem.legs, legs).any(1)
         cause = REBALANCE if budget else "so that no ShopSet is overloaded"
         why = dict.fromkeys(np.flatnonzero(changed & ~forced).tolist(), cause)
-    refused: list[tuple[str, str]] = []
-    pinned: set[int] = set()
-    for row, shop, pins in _pinned(seen, found):
-        if objection := _against(found, row, pins):
-            refused.append((shop, objection))
-            continue
-        pinned.add(row)
-        there = _pins(found, row, pins, legs)
-        if there is not None:
-            legs[row] = there
+    why |= home.why
+    for row, there in home.meanwhile.items():
+        legs[row] = there
+    for row, pins in pinned.items():
+        pinned_to = _pins(found, row, pins, legs)
+        if pinned_to is not None:
+            legs[row] = pinned_to
             why[row] = "its source pins it"
-    unfit: list[str] = []
-    room = _Room(found, legs)
-    for cluster, home in sorted(seen.homes.items(), key=lambda item: item[0]):
-        record = seen.clusters.get(cluster)
-        if record is not None and record.state == "Returning" and not waits_for(fleet, seen, cluster):
-            for row, there in _homeward(fleet, seen, found, cluster, home, legs):
-                if row in pinned:
-                    continue
-                if room.take(row, there):
-                    why[row] = is_back(cluster)
-                else:
-                    unfit.append(found.groups[row].name)
-    return Targets(legs, why, solution, tuple(unfit), tuple(refused))
+    return Targets(legs, why, solution, home.unfit, tuple(refused))
 
 
 def _shuffled_kinds(fleet: Fleet, found: Model) -> Bools:
     """Tell of each kind whether its class asks for shuffle sharding; what is isolated has ShopSets to itself."""
     asked = [fleet.shop_classes[name].spec.isolation.shuffle for name in found.classes]
     return np.array([each and not isolated for each in asked for isolated in (False, True)], bool)
-
-
-def is_back(cluster: str) -> str:
-    """Return why groups go home."""
-    return f"cluster {cluster} is back"
 
 
 def _solved(problem: Problem, stay: Ints, forced: Bools, budget: int) -> Solution | None:
@@ -141,86 +130,5 @@ def _pins(found: Model, row: int, pins: tuple[str, ...], legs: Ints) -> Ints | N
     present = set(legs[row].tolist()) | set(problem.legs[row].tolist())
     if any(problem.leaves[each] or not (problem.takes[each] or each in present) for each in columns):
         return None
-    there = _row(legs, columns)
+    there = row_of(legs, columns)
     return None if np.array_equal(there, legs[row]) else there
-
-
-def _row(legs: Ints, columns: Sequence[int]) -> Ints:
-    row = np.full(legs.shape[1], -1, np.int32)
-    row[: len(columns)] = columns
-    return row
-
-
-def waits_for(fleet: Fleet, seen: Seen, cluster: str) -> str:
-    """Return what a cluster that returns still lacks; empty where its shops may come."""
-    record = seen.clusters.get(cluster)
-    wanted, has = record.version if record else "", seen.versions.get(cluster, "")
-    if wanted and wanted != has:
-        return f"it runs version {has or 'unknown'}, not {wanted}"
-    lagging = [f"{name} {seen.unready[name]}" for name in fleet.hosted(cluster) if name in seen.unready]
-    return "; ".join(lagging)
-
-
-def _homeward(
-    fleet: Fleet, seen: Seen, found: Model, cluster: str, home: Placement, legs: Ints
-) -> Iterator[tuple[int, Ints]]:
-    """Yield the groups that were on a cluster and are not, with replicas there again; and those that only changed their order."""
-    problem = found.problem
-    back = frozenset(
-        found.numbers[name]
-        for name in fleet.hosted(cluster)
-        if name not in seen.unusable and not problem.leaves[found.numbers[name]]
-    )
-    for row, group in enumerate(found.groups):
-        before = home_of(home.groups, group.name)
-        # Where a person decided otherwise since, that counts.
-        if before is None or (group.pinned, group.dedicated) != (before.pinned, before.dedicated):
-            continue
-        wanted = int(problem.replicas[row])
-        then = [found.numbers.get(name, -1) for name in before.replicas[:wanted]]
-        there = _row(legs, _returned(problem, row, then, legs[row, :wanted].tolist(), back))
-        if not np.array_equal(there, legs[row]):
-            yield row, there
-
-
-def _returned(problem: Problem, row: int, then: list[int], now: list[int], back: frozenset[int]) -> list[int]:
-    """Return the replicas of a group with those on a cluster that is back, each in the place of one that stood in for it."""
-    kind = int(problem.kind[row])
-    for place, leg in enumerate(then):
-        if leg not in back or leg in now or not (problem.allowed[kind, leg] or problem.fixed[row]):
-            continue
-        free = [each for each, other in enumerate(now) if other < 0 or other not in then]
-        if not free:
-            continue
-        instead = place if place in free else min(free, key=lambda each: now[each] >= 0)
-        after = [*now[:instead], leg, *now[instead + 1 :]]
-        if apart_at(problem, kind, [each for each in after if each >= 0]):
-            now = after
-    return [leg for leg in (then if set(now) == set(then) else now) if leg >= 0]
-
-
-class _Room:
-    """The normal load of each ShopSet, kept up while groups go home."""
-
-    def __init__(self, found: Model, legs: Ints) -> None:
-        self.problem = found.problem
-        self.legs = legs
-        self.used = loads(found.problem, legs).normal.copy()
-
-    def take(self, row: int, there: Ints) -> bool:
-        """Let a group go home, where its new ShopSets have room for it. Tells whether they have."""
-        after = self.used - self._of(row, self.legs[row]) + self._of(row, there)
-        arrivals = [leg for leg in there if leg >= 0 and leg not in self.legs[row]]
-        if (after[arrivals] > self.problem.capacity[arrivals] * (1 + 1e-9)).any():
-            return False
-        self.legs[row], self.used = there, after
-        return True
-
-    def _of(self, row: int, legs: Ints) -> Floats:
-        """Return the load (S, R) that one group puts on each ShopSet."""
-        load, problem = np.zeros_like(self.used), self.problem
-        present = legs[legs >= 0]
-        load[present] = np.where(problem.follows_traffic, 0.0, problem.demand[row])
-        serving = present[: problem.active[row]]
-        load[serving] += np.where(problem.follows_traffic, problem.demand[row] / max(len(serving), 1), 0.0)
-        return load

@@ -7,7 +7,8 @@ from typing import Final
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement._conditions import conditions
-from shopset.core.placement._targets import is_back, targets, waits_for
+from shopset.core.placement._homing import is_back, waits_for
+from shopset.core.placement._targets import targets
 from shopset.core.placement._waves import Step, leftovers, next_step
 from shopset.core.placement.drains import held_back
 from shopset.core.placement.evaluating import loads, worst, worst_n1
