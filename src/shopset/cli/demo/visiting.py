@@ -120,8 +120,8 @@ class Visiting:
         # On connections that broke just then, HAProxy closes the shopper's without an answer, as the server did.
         down = tally(each for each in found if each.host in single and each.began > dead + _BROKEN)
         self.say(f"shops with one replica: {down.text}; with status {_counts(down)}", "red")
-        told = down.statuses.get(_UNAVAILABLE, 0)
-        if not told or down.requests - told > min(down.statuses.get(0, 0), _CUT):
+        pages = down.statuses.get(_UNAVAILABLE, 0)
+        if not pages or down.requests - pages > min(down.statuses.get(0, 0), _CUT):
             raise StoryError(f"shops whose only replica is dead are to get a page with 503, and got {down}")
 
     def rush(self, host: str, limit: float) -> None:
