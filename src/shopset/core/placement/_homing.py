@@ -2,6 +2,8 @@
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Final
 
 import numpy as np
 
@@ -13,7 +15,8 @@ from shopset.core.placement.modelling import Model, apart_at
 from shopset.core.placement.plans import Seen
 from shopset.core.placement.problems import Floats, Ints, Problem
 
-_FULL = 1 + 1e-9
+FULL: Final = 1 + 1e-9
+"""Loads up to this share of a capacity fit."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,12 @@ def homes(fleet: Fleet, seen: Seen, found: Model, pinned: Container[int]) -> Hom
     why: dict[int, str] = {}
     meanwhile: dict[int, Ints] = {}
     unfit: list[str] = []
-    returning = [name for name in sorted(seen.homes) if _returns(seen, name)]
+    returning = {name: bool(waits_for(fleet, seen, name)) for name in sorted(seen.homes) if _returns(seen, name)}
     if not returning or not len(found.shopsets):
         return Homes(legs, why, meanwhile, ())
     stay = kept(found.problem)
     room = _Room(found, stay)
-    for cluster in sorted(returning, key=lambda name: bool(waits_for(fleet, seen, name))):
-        waits = bool(waits_for(fleet, seen, cluster))
+    for cluster, waits in sorted(returning.items(), key=itemgetter(1)):
         for row, there in _homeward(fleet, seen, found, cluster, stay, waits=waits):
             # What waits must be served meanwhile, and what has too few replicas is given others.
             if row in pinned or (waits and (stay[row] >= 0).sum() < found.problem.replicas[row]):
@@ -57,25 +59,18 @@ def homes(fleet: Fleet, seen: Seen, found: Model, pinned: Container[int]) -> Hom
                 meanwhile.setdefault(row, before)
             else:
                 why[row] = is_back(cluster)
-    if meanwhile and _overloads(found.problem, legs, meanwhile):
+    now = legs.copy()
+    for row, there in meanwhile.items():
+        now[row] = there
+    if meanwhile and worst(found.problem, loads(found.problem, now)) > FULL:
         # They may wait for long.
-        for row, there in meanwhile.items():
-            legs[row] = there
-        meanwhile = {}
+        legs, meanwhile = now, {}
     return Homes(legs, why, meanwhile, tuple(unfit))
 
 
 def _returns(seen: Seen, cluster: str) -> bool:
     record = seen.clusters.get(cluster)
     return record is not None and record.state == "Returning"
-
-
-def _overloads(problem: Problem, legs: Ints, meanwhile: Mapping[int, Ints]) -> bool:
-    """Tell whether a ShopSet has too much while groups wait."""
-    legs = legs.copy()
-    for row, there in meanwhile.items():
-        legs[row] = there
-    return worst(problem, loads(problem, legs)) > _FULL
 
 
 def is_back(cluster: str) -> str:
@@ -150,7 +145,7 @@ class _Room:
         """Let a group go home, where its new ShopSets have room for it. Tells whether they have."""
         after = self.used - self._of(row, self.legs[row]) + self._of(row, there)
         arrivals = [leg for leg in there if leg >= 0 and leg not in self.legs[row]]
-        if (after[arrivals] > self.problem.capacity[arrivals] * (1 + 1e-9)).any():
+        if (after[arrivals] > self.problem.capacity[arrivals] * FULL).any():
             return False
         self.legs[row], self.used = there, after
         return True

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from shopset.core.fleets import Fleet
-from shopset.core.placement._homing import homes, row_of
+from shopset.core.placement._homing import FULL, homes, row_of
 from shopset.core.placement._keeping import kept
 from shopset.core.placement.evaluating import arrivals, loads, worst, worst_n1
 from shopset.core.placement.grouping import own_group
@@ -19,7 +19,6 @@ from shopset.core.placement.solving import packed, solve
 
 REBALANCE: Final = "rebalance"
 """Why groups move that need not."""
-_FULL: Final = 1 + 1e-9
 _LEAST: Final = 1e-6
 """A load that gets less by no more is the same."""
 
@@ -84,13 +83,13 @@ def _solved(problem: Problem, stay: Ints, forced: Bools, budget: int) -> Solutio
     """Return what the solver answers; None where nothing would be better by it, so that what can't be had moves nothing."""
     before = loads(problem, problem.legs)
     normal, after_loss = worst(problem, before), worst_n1(problem, before)
-    if not (budget or forced.any() or max(normal, after_loss) > _FULL):
+    if not (budget or forced.any() or max(normal, after_loss) > FULL):
         return None
     solution = solve(problem, budget)
     places = ((solution.legs >= 0).sum(1) > (stay >= 0).sum(1)).any()
-    excess = (max(solution.worst, _FULL), max(solution.worst_n1, _FULL))
-    relieves = excess < (max(normal, _FULL) - _LEAST, np.inf) or (
-        excess[0] <= max(normal, _FULL) and excess[1] < max(after_loss, _FULL) - _LEAST
+    excess = (max(solution.worst, FULL), max(solution.worst_n1, FULL))
+    relieves = excess < (max(normal, FULL) - _LEAST, np.inf) or (
+        excess[0] <= max(normal, FULL) and excess[1] < max(after_loss, FULL) - _LEAST
     )
     return solution if budget or places or relieves else None
 
