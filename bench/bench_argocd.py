@@ -1,8 +1,8 @@
 """From a push until all Applications of a tier are Healthy at it: with shopset, and by a plain push and refresh.
 
-Both clocks start when `git push` returns: with shopset that of a developer, by hand that of the commit which Argo CD follows.
-Then the git server's webhook wakes shopset, and a person asks for a refresh with kubectl. Both wait for the same real Argo CD
-on the same bed; the difference is what shopset adds: noticing, building, the ledger, planning.
+The first clock starts when a developer's push and the webhook's request, which wakes shopset, have returned; the second when the
+push of the commit that Argo CD follows has returned, after which a person asks for a refresh with kubectl. Both wait for the same
+real Argo CD on the same bed; the difference is what shopset adds: noticing, building, the ledger, planning.
 The programs of the bed must be on the PATH, as `scripts/test` and `scripts/testbed` put them.
 """
 
@@ -22,7 +22,6 @@ from shopset.kube.applications import list_applications, observed
 from shopset.kube.clients import connect
 from support.kubernetes import KubernetesWorld, annotated, prepare
 from support.worlds import git
-from telling import Webhook
 from testbed import beds
 from testbed.keeping import end
 
@@ -44,18 +43,15 @@ def main() -> None:
             (home / name).mkdir()
             world = KubernetesWorld(bed, home / name, tiers={"dev": ()}, copies=_COPIES)
             world.apply()
-            webhook = Webhook(home / name, f"{bed.git}{world.name}")
-            controller = world.start("controller", *webhook.options, "--poll=60")
+            controller = world.start("controller", "--poll=60")
             first = world.head("apps")
             world.wait("the first is verified", lambda world=world, first=first: world.verified("dev", first))  # type: ignore[misc]
-            worlds.append((world, webhook))
+            worlds.append(world)
         controller.stop()
-        (ours_in, told), (theirs_in, _) = worlds
+        ours_in, theirs_in = worlds
         ours, theirs = [], []
         for number in range(_TIMES):
-            ours.append(
-                _timed(client, ours_in, lambda number=number: ours_in.release(f"ours {number}"), told.tell)  # type: ignore[misc]
-            )
+            ours.append(_timed(client, ours_in, lambda number=number: ours_in.release(f"ours {number}")))  # type: ignore[misc]
             theirs.append(
                 _timed(
                     client,
@@ -65,17 +61,20 @@ def main() -> None:
                 )
             )
         _print(ours, theirs)
-        for world, _ in worlds:
+        for world in worlds:
             world.close(show=False)
     finally:
         end(bed)
 
 
-def _timed(client: Client, world: KubernetesWorld, push: Callable[[], str], then: Callable[[], None]) -> float:
-    """Return the seconds from the end of a push until every Application is Healthy at the commit of apps."""
+def _timed(
+    client: Client, world: KubernetesWorld, push: Callable[[], str], then: Callable[[], None] | None = None
+) -> float:
+    """Return the seconds from the end of a push until every Application is Healthy at the commit of apps; `then` comes after it."""
     commit = push()
     began = time.perf_counter()
-    then()
+    if then is not None:
+        then()
     waited = [f"{world.name}-{copy.name}" for copy in world.copies]
     while not _all_at(client, world, commit, waited):
         time.sleep(0.05)

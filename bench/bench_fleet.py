@@ -12,7 +12,6 @@ from measuring import cpu_seconds, peak_memory, requests, spread
 from shopset.cli.scaffolding import Copy
 from support.kubernetes import Controller, KubernetesWorld, prepare
 from support.worlds import git
-from telling import Webhook
 from testbed import beds
 from testbed.keeping import end
 from testbed.kubernetes import kubectl
@@ -37,10 +36,9 @@ def main() -> None:
         world = KubernetesWorld(bed, home, tiers=dict.fromkeys(_TIERS, ()), copies=_copies())
         world.push({f"{name}/kustomization.yaml": None for name in _UNNEEDED})
         world.apply()
-        webhook = Webhook(home, f"{bed.git}{world.name}")
-        controller = world.start("controller", *webhook.options, "--poll=60", "--log-level=info")
+        controller = world.start("controller", "--poll=60", "--log-level=info")
         world.wait("the first is verified", lambda: world.verified("prod", world.head("apps")), _PATIENCE)
-        _roll(bed, world, controller, webhook)
+        _roll(bed, world, controller)
         _rest(bed, world, controller)
         controller.stop()
     finally:
@@ -55,14 +53,13 @@ def _copies() -> list[Copy]:
     ]
 
 
-def _roll(bed: Bed, world: KubernetesWorld, controller: Controller, webhook: Webhook) -> None:
+def _roll(bed: Bed, world: KubernetesWorld, controller: Controller) -> None:
     pids = {"shopset": controller.process.pid, **{name: bed.pid(name) for name in _ARGOCD}}
     seconds: dict[str, list[float]] = {"all": [], **{tier: [] for tier in _TIERS}}
     used: dict[str, list[float]] = {name: [] for name in pids}
     for number in range(_RELEASES):
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         commit, began = world.release(str(number)), time.perf_counter()
-        webhook.tell()
         world.wait("the release is verified", lambda commit=commit: world.verified("prod", commit), _PATIENCE)  # type: ignore[misc]
         seconds["all"].append(time.perf_counter() - began)
         for name, pid in pids.items():

@@ -1,9 +1,12 @@
-"""One test bed for a whole run, whichever of its processes needs it first; it ends with the run."""
+"""One test bed for a whole run, whichever of its processes needs it first, and places for those that run at once."""
 
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -37,7 +40,48 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     long = [item for item in items if item.get_closest_marker("long")]
     first = {*bed, *long}
     others = [item for item in items if item not in first]
-    items[:] = in_shares(bed, long, others, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    items[:] = in_shares(bed, long, others, _processes())
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let a test that judges every request have two of the run's places, of which there are as many as processes.
+
+    There is a process more than there are processors, since most tests wait for others; but an edge without a processor
+    takes its ShopSets for dead.
+    """
+    with places(Path(os.environ[BED]), _processes(), 2 if item.get_closest_marker("judges_requests") else 1):
+        return (yield)
+
+
+@contextmanager
+def places(home: Path, number: int, wanted: int) -> Iterator[None]:
+    """Hold some of a number of places, which are locks in a folder."""
+    with ExitStack() as held:
+        if wanted > 1:
+            # Two that have one place each and wait for another would wait for ever.
+            _lock(held, home / "places", fcntl.LOCK_EX)
+        got = set[int]()
+        while len(got) < min(wanted, number):
+            for place in set(range(number)) - got:
+                if len(got) < wanted and _lock(held, home / f"place-{place}", fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    got.add(place)
+            if len(got) < min(wanted, number):
+                time.sleep(0.02)
+        yield
+
+
+def _lock(held: ExitStack, path: Path, how: int) -> bool:
+    file = path.open("w")
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        file.close()
+        return False
+    held.callback(file.close)
+    # A process that was forked in between has the file, too.
+    held.callback(fcntl.flock, file, fcntl.LOCK_UN)
+    return True
 
 
 def in_shares(bed: Sequence[T], long: Sequence[T], others: Sequence[T], processes: int) -> list[T]:
@@ -54,6 +98,10 @@ def in_shares(bed: Sequence[T], long: Sequence[T], others: Sequence[T], processe
 
 def _share(items: Sequence[T], number: int, of: int) -> Sequence[T]:
     return items[len(items) * number // of : len(items) * (number + 1) // of]
+
+
+def _processes() -> int:
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

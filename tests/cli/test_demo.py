@@ -93,6 +93,7 @@ def check_shops(folder: Path, told: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.judges_requests
 def test_the_demo_plays_on_its_own_platform(tmp_path: Path) -> None:
     told = play("-m", "shopset.cli", "demo", "--dir", str(tmp_path / "demo"))
     check_releases(tmp_path / "demo", told)
@@ -100,6 +101,7 @@ def test_the_demo_plays_on_its_own_platform(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.judges_requests
 @pytest.mark.skipif(not BOUTIQUE.exists(), reason="the real input lies beside the project only where it is developed")
 def test_the_demo_plays_on_a_platform_that_other_people_wrote(tmp_path: Path) -> None:
     told = play("-c", UNSERVED, str(tmp_path / "demo"), str(BOUTIQUE / "base"), str(BOUTIQUE / "components"))

@@ -63,6 +63,7 @@ def visit(shoppers: Shoppers, count: int, **stream: float) -> list[Visit]:
     return shoppers.since(began)
 
 
+@pytest.mark.judges_requests
 def test_shoppers_are_served_until_the_server_dies_and_when_it_is_back(
     tmp_path: Path, children: Children, ports: Ports
 ) -> None:
@@ -195,6 +196,7 @@ def place(repository: Repository, ports: Ports, foo: str) -> str:
     return repository.push(placement(groups, {"hoge": "standard/two", "foo": "standard/one"}, endpoints, settings=CALM))
 
 
+@pytest.mark.judges_requests
 def test_the_demo_tells_what_a_dead_cluster_means_and_fails_where_it_is_not_as_told(
     tmp_path: Path, children: Children, ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ def play(**environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.long
+@pytest.mark.judges_requests
 @pytest.mark.timeout(420)
 def test_the_story_is_played_to_its_end() -> None:
     done = play()
