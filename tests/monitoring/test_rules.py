@@ -1,17 +1,14 @@
 """Alerts of the edge: when each fires and when it does not, as the real promtool has it."""
 
-import json
 import re
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from testbed.programs import program
+from support.promtool import Case, Series, firing, merged, promtool, run
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = [ROOT / "deploy" / "monitoring" / f"edge-{name}.yaml" for name in ("recording", "alerts")]
@@ -21,21 +18,6 @@ A = f'{EDGE},shopset="a-1",cluster="a",tier="prod"'
 B = f'{EDGE},shopset="b-1",cluster="b",tier="prod"'
 OTHER_EDGE = A.replace("e:8405", "f:8405")
 SHOPSETS = {f"shopset_edge_shopset_up{{{A}}}": "1x200", f"shopset_edge_shopset_up{{{B}}}": "1x200"}
-Series = dict[str, str]
-"""A series -> its values, at intervals of 15 s; `NxM` is N for M times, `0+NxM` grows by N."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What fires an alert, and what does not."""
-
-    alert: str
-    fires: Series
-    silent: Series
-    labels: str
-    """Some labels of what fires."""
-    after: str = "30m"
-    """When it is looked at."""
 
 
 def agent(name: str, values: str, **labels: str) -> Series:
@@ -254,68 +236,24 @@ def alerts() -> Iterator[dict[str, Any]]:
         yield from group["rules"]
 
 
-def promtool(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [program("promtool"), *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-def run(folder: Path, tests: list[dict[str, Any]]) -> "subprocess.CompletedProcess[str]":
-    """Let promtool run unit tests of the rules."""
-    content = {"rule_files": list(map(str, RULES)), "evaluation_interval": "30s", "tests": tests}
-    file = folder / "tests.json"
-    file.write_text(json.dumps(content))
-    return promtool("test", "rules", file)
-
-
-def firing(case: Case, series: Series, count: int) -> dict[str, Any]:
-    """Return a test: how many alerts with the case's labels fire."""
-    labels = case.labels.removesuffix("}") + ("," if case.labels != "{}" else "")
-    query = f'count(ALERTS{labels}alertname="{case.alert}",alertstate="firing"}}) or vector(0)'
-    return {
-        "name": f"{case.alert} {'fires' if count else 'is silent'}",
-        "interval": "15s",
-        "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "promql_expr_test": [
-            {"expr": query, "eval_time": case.after, "exp_samples": [{"labels": "{}", "value": count}]}
-        ],
-    }
-
-
-def merged(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put tests into one whose series are of other metrics: promtool starts anew for each, and that is what takes time."""
-    found: list[tuple[set[str], dict[str, Any]]] = []
-    for test in tests:
-        metrics = {each["series"].partition("{")[0] for each in test["input_series"]}
-        for taken, into in found:
-            if not taken & metrics:
-                taken.update(metrics)
-                for key in ("input_series", "promql_expr_test"):
-                    into[key] += test[key]
-                break
-        else:
-            found.append((metrics, test))
-    return [test for _, test in found]
-
-
 def test_the_rules_have_no_lint() -> None:
     done = promtool("check", "rules", "--lint=all", "--lint-fatal", *RULES)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_alert_fires_when_it_should(tmp_path: Path) -> None:
-    done = run(tmp_path, merged([firing(case, case.fires, 1) for case in CASES]))
+    done = run(tmp_path, RULES, merged([firing(case, case.fires, 1) for case in CASES]))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_alert_is_silent_when_it_should(tmp_path: Path) -> None:
-    done = run(tmp_path, merged([firing(case, case.silent, 0) for case in CASES]))
+    done = run(tmp_path, RULES, merged([firing(case, case.silent, 0) for case in CASES]))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_promtool_tells_what_is_not_so(tmp_path: Path) -> None:
     """The two tests above could fail."""
-    done = run(tmp_path, [firing(CASES[0], CASES[0].silent, 1)])
+    done = run(tmp_path, RULES, [firing(CASES[0], CASES[0].silent, 1)])
     assert done.returncode != 0
     assert "ShopsetEdgeBehind" in done.stdout + done.stderr
 
@@ -342,7 +280,7 @@ def test_a_fleet_that_is_well_is_silent(tmp_path: Path) -> None:
     }
     test = firing(CASES[0], series, 0)
     test["promql_expr_test"][0]["expr"] = "count(ALERTS) or vector(0)"
-    done = run(tmp_path, [test])
+    done = run(tmp_path, RULES, [test])
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -357,7 +295,7 @@ def test_texts_are_filled_in(tmp_path: Path) -> None:
     test = firing(CASES[0], shop(5, 0), 0) | {"promql_expr_test": []}
     expected = {"exp_labels": {"severity": "warning", "shop": "hoge"}, "exp_annotations": texts}
     test["alert_rule_test"] = [{"eval_time": "20m", "alertname": "ShopsetEdgeShopFails", "exp_alerts": [expected]}]
-    done = run(tmp_path, [test])
+    done = run(tmp_path, RULES, [test])
     assert done.returncode == 0, done.stdout + done.stderr
 
 

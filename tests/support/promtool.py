@@ -1,0 +1,71 @@
+"""Alerts as the real promtool has them: when each fires, and when it does not."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.programs import program
+
+Series = dict[str, str]
+"""A series -> its values, at intervals of 15 s; `NxM` is N for M times, `0+NxM` grows by N."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What fires an alert, and what does not."""
+
+    alert: str
+    fires: Series
+    silent: Series
+    labels: str
+    """Some labels of what fires."""
+    after: str = "30m"
+    """When it is looked at."""
+
+
+def promtool(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Run promtool."""
+    return subprocess.run(
+        [program("promtool"), *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def run(folder: Path, rules: Sequence[Path], tests: list[dict[str, Any]]) -> "subprocess.CompletedProcess[str]":
+    """Let promtool run unit tests of rules."""
+    content = {"rule_files": list(map(str, rules)), "evaluation_interval": "30s", "tests": tests}
+    file = folder / "tests.json"
+    file.write_text(json.dumps(content))
+    return promtool("test", "rules", file)
+
+
+def firing(case: Case, series: Series, count: int) -> dict[str, Any]:
+    """Return a test: how many alerts with the case's labels fire."""
+    labels = case.labels.removesuffix("}") + ("," if case.labels != "{}" else "")
+    query = f'count(ALERTS{labels}alertname="{case.alert}",alertstate="firing"}}) or vector(0)'
+    return {
+        "name": f"{case.alert} {'fires' if count else 'is silent'}",
+        "interval": "15s",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {"expr": query, "eval_time": case.after, "exp_samples": [{"labels": "{}", "value": count}]}
+        ],
+    }
+
+
+def merged(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put tests into one whose series are of other metrics: promtool starts anew for each, and that is what takes time."""
+    found: list[tuple[set[str], dict[str, Any]]] = []
+    for test in tests:
+        metrics = {each["series"].partition("{")[0] for each in test["input_series"]}
+        for taken, into in found:
+            if not taken & metrics:
+                taken.update(metrics)
+                for key in ("input_series", "promql_expr_test"):
+                    into[key] += test[key]
+                break
+        else:
+            found.append((metrics, test))
+    return [test for _, test in found]
