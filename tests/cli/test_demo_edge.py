@@ -1,12 +1,14 @@
 """What the demo knows of shoppers: real servers, real requests, and counts that are right."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -234,7 +236,10 @@ def test_the_demo_tells_what_a_dead_cluster_means_and_fails_where_it_is_not_as_t
     assert any(words.startswith("shops with one replica: ") and "status 503: " in words for words in said)
 
 
-def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path, children: Children, ports: Ports) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_demo_that_ends_leaves_no_process_behind(
+    how: signal.Signals, tmp_path: Path, children: Children, ports: Ports
+) -> None:
     repository = Repository(tmp_path / "system.git")
     head = place(repository, ports, "b-1")
     for name, cluster in (("a-2", "a"), ("b-1", "b")):
@@ -256,12 +261,30 @@ def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path, childr
         try:
             assert demo.stdout is not None
             state = demo.stdout.readline().decode().strip()
-            pid = int((Path(state) / "run" / "haproxy.pid").read_text())
-            assert is_alive(pid)
-            demo.send_signal(signal.SIGTERM)
-            assert demo.wait(PATIENCE) == 128 + signal.SIGTERM
+            # The keeper, the agent, and HAProxy's master and worker.
+            assert len(processes(state)) == 4
+            demo.send_signal(how)
+            exit_code = demo.wait(PATIENCE)
         finally:
             demo.kill()
-    assert not is_alive(pid)
-    assert not Path(state).exists()
-    assert (tmp_path / "kept" / "haproxy.cfg").exists()
+    if how == signal.SIGTERM:
+        assert exit_code == 128 + signal.SIGTERM
+        assert not Path(state).exists()
+        assert (tmp_path / "kept" / "haproxy.cfg").exists()
+    else:
+        deadline = time.monotonic() + PATIENCE
+        while processes(state):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        shutil.rmtree(state)
+    assert not processes(state)
+
+
+def processes(words: str) -> list[int]:
+    """Return who has some words in its command."""
+    found = []
+    for each in Path("/proc").iterdir():
+        with suppress(OSError):
+            if each.name.isdigit() and words.encode() in (each / "cmdline").read_bytes():
+                found.append(int(each.name))
+    return [pid for pid in found if is_alive(pid)]

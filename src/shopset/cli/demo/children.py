@@ -71,9 +71,9 @@ def ending_by_signals() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def end(pid: int, words: str) -> None:
-    """End a process that is nobody's child here, where it is still the one with these words in its command."""
-    deadline = time.monotonic() + _GRACE
+def end(pid: int, words: str, grace: float) -> None:
+    """End a process that is nobody's child here, where it is still the one with these words in its command; within `grace` politely."""
+    deadline = time.monotonic() + grace
     number = signal.SIGTERM
     while _runs(pid, words):
         with suppress(ProcessLookupError):

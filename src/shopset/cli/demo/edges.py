@@ -9,12 +9,11 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shopset.cli.demo.children import Children, end
+from shopset.cli.demo.children import Children
 from shopset.cli.demo.servers import AGENT, HTTP, Ports
 from shopset.cli.demo.stages import PATIENCE, StoryError
 from shopset.core.errors import ShopsetError
@@ -53,8 +52,9 @@ class Edge:
     state: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="shopset-edge-")))
 
     def start(self) -> None:
-        """Start the agent, which starts HAProxy."""
-        self.children.start(AGENT, self.command)
+        """Start the agent, which starts HAProxy. Both end with the demo, whatever ends that."""
+        keeper = (sys.executable, "-m", "shopset.cli.demo.keeping", str(self.state))
+        self.children.start(AGENT, (*keeper, *self.command))
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -104,9 +104,6 @@ class Edge:
     def close(self, kept: Path) -> None:
         """End the agent and HAProxy, and leave in `kept` what they had on disk."""
         self.children.close()
-        # The agent leaves it running, as it should.
-        with suppress(OSError, ValueError):
-            end(int((self.state / "run" / "haproxy.pid").read_text()), str(self.state))
         shutil.rmtree(self.state / "run", ignore_errors=True)
         shutil.rmtree(kept, ignore_errors=True)
         shutil.move(self.state, kept)
