@@ -3,20 +3,17 @@
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Final
 
 import numpy as np
 
 from shopset.core.fleets import Fleet
 from shopset.core.placement._keeping import kept
+from shopset.core.placement._room import FULL, Room
 from shopset.core.placement.evaluating import loads, worst
 from shopset.core.placement.grouping import home_of
 from shopset.core.placement.modelling import Model, apart_at
 from shopset.core.placement.plans import Seen
-from shopset.core.placement.problems import Floats, Ints, Problem
-
-FULL: Final = 1 + 1e-9
-"""Loads up to this share of a capacity fit."""
+from shopset.core.placement.problems import Ints, Problem
 
 
 @dataclass(frozen=True)
@@ -43,18 +40,20 @@ def homes(fleet: Fleet, seen: Seen, found: Model, pinned: Container[int]) -> Hom
     if not returning or not len(found.shopsets):
         return Homes(legs, why, meanwhile, ())
     stay = kept(found.problem)
-    room = _Room(found, stay)
+    room = Room(found.problem, stay, found.problem.capacity)
     for cluster, waits in sorted(returning.items(), key=itemgetter(1)):
         for row, there in _homeward(fleet, seen, found, cluster, stay, waits=waits):
             # What waits must be served meanwhile, and what has too few replicas is given others.
             if row in pinned or (waits and (stay[row] >= 0).sum() < found.problem.replicas[row]):
                 continue
             before = stay[row].copy()
-            if not room.take(row, there):
+            shift = room.shift(row, before.tolist(), there.tolist())
+            if not room.fits(room.of(shift, frozenset(there.tolist()).difference(before.tolist()))):
                 if not waits:
                     unfit.append(found.groups[row].name)
                 continue
-            legs[row] = there
+            room.put(shift)
+            stay[row] = legs[row] = there
             if waits:
                 meanwhile.setdefault(row, before)
             else:
@@ -131,30 +130,3 @@ def _returned(problem: Problem, row: int, then: list[int], now: list[int], back:
         if apart_at(problem, kind, [each for each in after if each >= 0]):
             now = after
     return [leg for leg in (then if set(now) == set(then) else now) if leg >= 0]
-
-
-class _Room:
-    """The normal load of each ShopSet, kept up while groups go home."""
-
-    def __init__(self, found: Model, legs: Ints) -> None:
-        self.problem = found.problem
-        self.legs = legs
-        self.used = loads(found.problem, legs).normal.copy()
-
-    def take(self, row: int, there: Ints) -> bool:
-        """Let a group go home, where its new ShopSets have room for it. Tells whether they have."""
-        after = self.used - self._of(row, self.legs[row]) + self._of(row, there)
-        arrivals = [leg for leg in there if leg >= 0 and leg not in self.legs[row]]
-        if (after[arrivals] > self.problem.capacity[arrivals] * FULL).any():
-            return False
-        self.legs[row], self.used = there, after
-        return True
-
-    def _of(self, row: int, legs: Ints) -> Floats:
-        """Return the load (S, R) that one group puts on each ShopSet."""
-        load, problem = np.zeros_like(self.used), self.problem
-        present = legs[legs >= 0]
-        load[present] = np.where(problem.follows_traffic, 0.0, problem.demand[row])
-        serving = present[: problem.active[row]]
-        load[serving] += np.where(problem.follows_traffic, problem.demand[row] / max(len(serving), 1), 0.0)
-        return load

@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 
 from shopset.core.fleets import Fleet
-from shopset.core.placement._homing import FULL, homes, row_of
+from shopset.core.placement._homing import homes, row_of
 from shopset.core.placement._keeping import kept
+from shopset.core.placement._room import FULL
 from shopset.core.placement.evaluating import arrivals, loads, worst, worst_n1
 from shopset.core.placement.grouping import own_group
 from shopset.core.placement.modelling import Model, apart_at

@@ -6,10 +6,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from shopset.core.fleets import Fleet
+from shopset.core.placement._choosing import Option, Share, chosen
+from shopset.core.placement._homing import row_of
 from shopset.core.placement._targets import REBALANCE, Targets
 from shopset.core.placement.modelling import Model, apart_at, wanted_replicas
 from shopset.core.placement.placements import Group
 from shopset.core.placement.plans import Move, Seen
+from shopset.core.placement.problems import Ints
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ def next_step(fleet: Fleet, seen: Seen, found: Model, goal: Targets) -> Step:
     """Return the next step.
 
     What is down is served at once. What still serves moves in waves: of all shops only a share is between two ShopSets at a
-    time, and no group has fewer replicas alive than it had.
+    time, and no group has fewer replicas alive than it had. What would give a ShopSet too much waits for what makes room.
     """
     return _Stepper(fleet, seen, found, goal).run()
 
@@ -37,6 +40,7 @@ def next_step(fleet: Fleet, seen: Seen, found: Model, goal: Targets) -> Step:
 class _Candidate(NamedTuple):
     """A change that may wait."""
 
+    row: int
     after: Group
     move: Move
     settled: Group | None
@@ -53,8 +57,9 @@ class _Stepper:
         self.moves: list[Move] = []
         self.later: list[Move] = []
         self.stranded: dict[int, tuple[str, ...]] = {}
-        self.between = 0
-        """Shops that go on having old replicas."""
+        self.legs = found.problem.legs.copy()
+        """(G, K): as the step leaves them, without what may wait."""
+        self.share = Share(int(found.problem.weight.sum() * self.waves.share / 100))
         self.waits = False
 
     def run(self) -> Step:
@@ -68,8 +73,7 @@ class _Stepper:
                 self._drop(row, group, base, tail)
             else:
                 self._change(row, group, base, tail, target, orders, waves)
-        self._take_orders(orders)
-        self._take_waves(waves)
+        self._take_fitting(self._due_orders(orders), waves)
         wake_at = self.due_at if self.waits and not self.due else None
         return Step(tuple(self.groups), tuple(self.moves), tuple(self.later), wake_at, self.stranded)
 
@@ -95,10 +99,10 @@ class _Stepper:
         leaving = tuple(name for name in old if name not in target and not self._is_gone(name))
         after = replace(group, replicas=target + leaving)
         move = Move(group.name, int(self.found.problem.weight[row]), group.replicas, target, self._why(row, base))
-        candidate = _Candidate(after, move, replace(group, replicas=base) if tail and serves else None)
+        candidate = _Candidate(row, after, move, replace(group, replicas=base) if tail and serves else None)
         if self._is_urgent(base, target):
-            self.between += candidate.move.shops if leaving else 0
-            self._take(after, move)
+            self.share.between += candidate.move.shops if leaving else 0
+            self._take(candidate)
             return
         if tail and not serves:
             self._wait(row)
@@ -108,12 +112,13 @@ class _Stepper:
             waves.append(candidate)
         elif self.due:
             # It is between two ShopSets anyway, and what it came to does not serve.
-            self._take(after, move)
+            self._take(candidate)
         else:
             self.later.append(move)
 
     def _wait(self, row: int) -> None:
-        self.waits, self.between = True, self.between + int(self.found.problem.weight[row])
+        self.waits = True
+        self.share.between += int(self.found.problem.weight[row])
 
     def _serves(self, base: tuple[str, ...]) -> bool:
         """Whether the replicas of a group have been there for a while, and run: nothing else has to serve it."""
@@ -179,25 +184,36 @@ class _Stepper:
             f"cluster {cluster} is lost" if record.state == "Lost" else f"cluster {cluster} is emptied: {record.reason}"
         )
 
-    def _take(self, after: Group, move: Move) -> None:
-        self.groups.append(after)
-        self.moves.append(move)
+    def _take(self, candidate: _Candidate) -> None:
+        self.groups.append(candidate.after)
+        self.moves.append(candidate.move)
+        self.legs[candidate.row] = self._columns(candidate)
 
-    def _take_orders(self, orders: list[_Candidate]) -> None:
-        """Let others of the same replicas serve first: with what is urgent, or as rarely as waves, which each of them delays."""
-        for each in orders:
-            if self.due or self.moves or each.move.why == REBALANCE:
-                self._take(each.after, each.move)
-            else:
-                self.waits = True
-                self.later.append(each.move)
+    def _columns(self, candidate: _Candidate) -> Ints:
+        """Return the replicas that a group has after a change."""
+        return row_of(self.legs, [self.found.numbers[name] for name in candidate.move.after])
 
-    def _take_waves(self, waves: list[_Candidate]) -> None:
-        budget = int(self.found.problem.weight.sum() * self.waves.share / 100)
-        for each in waves:
-            if not self.between or self.between + each.move.shops <= budget:
-                self.between += each.move.shops
-                self._take(each.after, each.move)
+    def _due_orders(self, orders: list[_Candidate]) -> list[_Candidate]:
+        """Return where others of the same replicas may serve first: with what is urgent, or as rarely as waves, which each delays."""
+        if self.due or self.moves:
+            return orders
+        late = [each.move for each in orders if each.move.why != REBALANCE]
+        self.waits |= bool(late)
+        self.later += late
+        return [each for each in orders if each.move.why == REBALANCE]
+
+    def _take_fitting(self, orders: list[_Candidate], waves: list[_Candidate]) -> None:
+        """Take what may go now, and let what is left of it wait."""
+        candidates = (*orders, *waves)
+        options = {each.row: Option(self._columns(each), 0) for each in orders}
+        options |= {each.row: Option(self._columns(each), each.move.shops) for each in waves}
+        # What is under way makes room yet.
+        rests = not self.groups and not self.waits
+        pressing = [each.row for each in candidates if rests and each.move.why != REBALANCE]
+        taken = chosen(self.found.problem, self.legs, options, self.share, pressing)
+        for each in candidates:
+            if each.row in taken:
+                self._take(each)
                 continue
             if each.move.why != REBALANCE:
                 # Nobody remembers that somebody asked for it.

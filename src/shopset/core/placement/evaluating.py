@@ -75,6 +75,14 @@ def loads(problem: Problem, legs: Ints) -> Loads:
     return Loads(rows, down)
 
 
+def normal_loads(problem: Problem, legs: Ints) -> Floats:
+    """(S, R): the loads while nothing is lost, without a look at any loss."""
+    rows = np.zeros((1, *problem.capacity.shape))
+    _scatter(rows[0], legs, _shares(legs, problem.active), problem.demand * problem.follows_traffic)
+    _add_static(problem, legs, rows)
+    return np.asarray(rows[0])
+
+
 def _add_traffic(problem: Problem, legs: Ints, losses: Scenarios, rows: Floats, down: Bools) -> None:
     """Add the demand that follows the replica which serves, and say who is down."""
     demand = problem.demand * problem.follows_traffic
