@@ -140,6 +140,8 @@ def test_urls_that_git_must_not_see_are_refused(url: str) -> None:
         ("Platform", {"edge": {"health": {"interval": "0s"}}}),
         ("Platform", {"edge": {"health": {"timeout": "0s"}}}),
         ("Platform", {"edge": {"health": {"slowStart": "2h"}}}),
+        ("Platform", {"edge": {"health": {"panic": 0}}}),
+        ("Platform", {"edge": {"health": {"panic": 101}}}),
         ("Platform", {"edge": {"health": {"path": "/a b"}}}),
         ("Platform", {"edge": {"lanes": ["cart"]}}),
         ("Platform", {"edge": {"clients": {"burst": 10**9 + 1}}}),

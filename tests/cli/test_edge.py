@@ -410,6 +410,8 @@ class TestStates:
         agents.set("one", head, shopsets={"a-1": {"state": "down"}, "b-1": {"state": "down"}})
         none_up = placed(*words, *agents.words("one"), code=exits.FAILURE)
         assert "503 with Retry-After: no ShopSet of its list is up" in none_up.out
+        agents.set("one", head, shopsets={name: {"state": "down"} for name in FACTS.shopsets})
+        assert "a-1 is asked: so much of the fleet is down" in placed(*words, *agents.words("one")).out
         agents.set("one", head, shopsets={"a-1": {"state": "ejected"}, "b-1": {"state": "down"}})
         assert "all that are up are ejected" in placed(*words, *agents.words("one")).out
         away = placed(*words, "--agent", "http://127.0.0.1:1")

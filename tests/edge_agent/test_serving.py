@@ -97,7 +97,9 @@ def test_a_push_acts_at_once_and_haproxy_outlives_the_agent() -> None:
             assert (told["mode"], told["hosts"], told["overlay"], told["haproxy"]["up"]) == ("fresh", 5, 1, True)
             assert told["haproxy"]["pid"] == here.runtime.process().pid
             running.until(lambda: {each["state"] for each in running.status()["shopsets"].values()} == {"down"})
+            assert "2 of 2 ShopSets fail its checks" in running.status()["troubles"][0]
             metrics = running.get("/metrics")[1]
+            assert "shopset_edge_panic 1.0" in metrics
             assert 'shopset_edge_mode{mode="fresh"} 1.0' in metrics
             assert "shopset_edge_hosts 5.0" in metrics
             assert 'shopset_edge_shopset_up{cluster="",shopset="a-1",tier=""} 0.0' in metrics

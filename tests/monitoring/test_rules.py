@@ -169,6 +169,13 @@ CASES = [
         {f"shopset_edge_shopset_up{{{A}}}": "0x200", f"shopset_edge_shopset_up{{{OTHER_EDGE}}}": "0x200"},
         '{shopset="a-1"}',
     ),
+    Case("ShopsetEdgePanic", agent("panic", "1x200"), agent("panic", "0x100 1x3 0x97"), EDGE_LABELS),
+    Case(
+        "ShopsetEdgePanicked",
+        haproxy("backend_http_requests_total", once(100), proxy="panic"),
+        haproxy("backend_http_requests_total", once(100), proxy="a-1"),
+        '{proxy="panic"}',
+    ),
     Case(
         "ShopsetEdgeShopSetEjected",
         {f"shopset_edge_shopset_ejected{{{A}}}": "1x200"},

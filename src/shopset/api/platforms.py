@@ -254,6 +254,8 @@ class EdgeHealth(Object):
     """Good checks in a row that bring it back."""
     slow_start: Duration = parse_duration("10s")
     """Within which it gets its full share again."""
+    panic: Annotated[StrictInt, Field(ge=1, le=100)] = 50
+    """Percent of the ShopSets: an edge for which more are down, and more than one cluster, tries them all the same. 100 is never."""
 
     @model_validator(mode="after")
     def _is_within_reason(self) -> Self:

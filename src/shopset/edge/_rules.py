@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from shopset.core.placement.edges import EdgeFacts, RateLimit
-from shopset.edge import _pages
+from shopset.edge import _pages, panic
 from shopset.edge.places import Place
 from shopset.edge.routes import LISTS, PEAK_FLOOR, RANKS, ROUTE_PREFIX, SLOTS
 
@@ -22,10 +22,13 @@ _ID: Final = "%Ts-%[rand]-%[rand]"
 """Of a request: 64 bits by lot within a second tell it from those of all processes and edges. A UUID costs twice as much."""
 
 SAFE: Final = "{ method GET HEAD OPTIONS }"
+RETRIED: Final = "conn-failure empty-response junk-response 500 502 503 504"
+"""What is sent on, as `retry-on` takes it."""
 _FOUND: Final = "{ var(txn.r) -m found }"
 _KNOWN: Final = f"{{ var(txn.r) -m sub :{ROUTE_PREFIX} }}"
 _LABEL: Final = "^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?[.]"
 """What `*` may stand for."""
+_LISTED: Final = "var(txn.list)"
 _CHOSEN: Final = "{ var(txn.to) -m found }"
 _LOG: Final = ",".join(
     (
@@ -116,18 +119,17 @@ def edge(facts: EdgeFacts, place: Place) -> Iterator[str]:
         rank = _rank(number)
         yield f"    http-request set-var(txn.to) {rank} if !{_CHOSEN} {_up(rank)} {_well(rank)}"
     yield from _merely_ejected()
-    yield "    # After a reload, requests on connections that were open are the old process's. No backend counts as up in it any more;"
-    yield "    # what fails there goes on by `next`, and so in the new one."
-    yield f"    http-request set-var(txn.to) {_rank(1)} if !{_CHOSEN} {{ stopping }}"
+    yield from _nothing_up(facts)
     yield from _switch()
 
 
-def next_(place: Place) -> Iterator[str]:
+def next_(facts: EdgeFacts, place: Place) -> Iterator[str]:
     """Yield the frontend of requests that a backend sent on: who it was comes with the connection, and so does why."""
     yield "frontend next"
     yield f"    bind unix@{place.next_socket} mode 600 accept-proxy"
     yield "    http-request set-var(txn.from) fc_pp_unique_id,field(1,:)"
     yield "    http-request set-var(txn.came) fc_pp_unique_id,field(2,:)"
+    yield from panic.sender()
     yield "    http-request set-var(txn.host) req.fhdr(host),host_only,lower"
     yield from _look_up(place, "txn.host", "txn.r")
     yield from _other_names(place)
@@ -150,6 +152,7 @@ def next_(place: Place) -> Iterator[str]:
     yield f"    http-request set-var(txn.why) str(again) if {alone}"
     yield "    http-request set-var(txn.to) var(txn.from) if { var(txn.why) -m found }"
     yield "    http-request disable-l7-retry if { var(txn.why) -m found }"
+    yield from panic.later_rules(facts, _CHOSEN, _LISTED)
     yield from _switch()
     yield "    http-after-response set-header x-edge-by '%[var(txn.hops,0),add(1)]:%[be_name]' unless { var(txn.by) -m found }"
     yield "    http-after-response set-header x-edge-by '%[var(txn.hops,0),add(1)]:%[var(txn.by)]' if { var(txn.by) -m found }"
@@ -280,7 +283,15 @@ def _merely_ejected(*, later: bool = False) -> Iterator[str]:
         rank = _rank(number)
         condition = f" {{ var(txn.rank) -m int lt {number} }}" if later else ""
         yield f"    http-request set-var(txn.to) {rank} if !{_CHOSEN}{condition} {_up(rank)}"
-    yield "    http-request disable-l7-retry if { var(txn.failing) -m found }"
+    yield f"    http-request disable-l7-retry if {{ var(txn.failing) -m found }} {_CHOSEN}"
+
+
+def _nothing_up(facts: EdgeFacts) -> Iterator[str]:
+    """Yield the choice where nothing counts as up."""
+    yield "    # After a reload, requests on connections that were open are the old process's. No backend counts as up in it any more;"
+    yield "    # what fails there goes on by `next`, and so in the new one."
+    yield f"    http-request set-var(txn.to) {_rank(1)} if !{_CHOSEN} {{ stopping }}"
+    yield from panic.rules(facts, _CHOSEN, _LISTED)
 
 
 def _switch() -> Iterator[str]:
@@ -289,7 +300,7 @@ def _switch() -> Iterator[str]:
 
 
 def _rank(number: int) -> str:
-    return f"var(txn.list),field({number},:)"
+    return f"{_LISTED},field({number},:)"
 
 
 def _up(backend: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from shopset.core.placement.edges import EdgeFacts, EdgeShopSet
-from shopset.edge import _pages, _rules
+from shopset.edge import _pages, _rules, panic
 from shopset.edge.places import Place
 from shopset.edge.routes import SPARE_PREFIX, backend_of
 
@@ -36,11 +36,12 @@ def configuration(facts: EdgeFacts, place: Place) -> str:
         _defaults(facts, place),
         _resolvers(facts),
         _rules.edge(facts, place),
-        _rules.next_(place),
+        _rules.next_(facts, place),
         _exporter(place),
         _tables(facts, place),
         *(_backend(facts, place, shopset) for shopset in facts.shopsets.values()),
         *(_spare(facts, place, number) for number in range(place.spares)),
+        panic.backend(facts, place, _servers(facts, place), _rules.SAFE, _rules.RETRIED),
     )
     return "\n".join("\n".join(lines) + "\n" for section in sections if (lines := list(section)))
 
@@ -89,12 +90,12 @@ def _defaults(facts: EdgeFacts, place: Place) -> Iterator[str]:
         # The one retry goes to the server `next`: redispatch leaves out the one that failed.
         "    retries 1",
         "    option redispatch",
-        "    retry-on conn-failure empty-response junk-response 500 502 503 504",
+        f"    retry-on {_rules.RETRIED}",
         "    option dontlognull",
         "    option httpchk",
         f"    http-check send meth GET uri {health.path} ver HTTP/1.1 hdr Host edge-health",
-        # The socket `next` is told who sends a request on, and why where nothing failed.
-        "    unique-id-format %b:%[var(txn.why)]",
+        # The socket `next` is told who sends a request on, why where nothing failed, and in `panic` who was tried.
+        "    unique-id-format %b:%[var(txn.why)]:%[var(txn.tried)]",
     )
 
 
@@ -139,17 +140,27 @@ def _backend(facts: EdgeFacts, place: Place, shopset: EdgeShopSet) -> Iterator[s
     health = facts.settings.health
     yield f"    http-check send meth GET uri {health.path} ver HTTP/1.1 hdr Host {url.netloc}"
     yield from _backend_rules(facts, place, name, shopset.concurrency)
+    check_name = f" check-sni {url.hostname}" if url.scheme == "https" and _is_name(url) else ""
+    yield f"    server p {_server(place, shopset)}{check_name} {_check(facts)}"
+    yield _next(place)
+
+
+def _servers(facts: EdgeFacts, place: Place) -> dict[str, str]:
+    return {name: _server(place, shopset) for name, shopset in facts.shopsets.items()}
+
+
+def _server(place: Place, shopset: EdgeShopSet) -> str:
+    """Return where a ShopSet is, as `server` takes it."""
+    url = urlsplit(shopset.endpoint)
     host, port = server_address(shopset.endpoint)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     options = ""
     if url.scheme == "https":
         options += f" ssl verify required ca-file {place.authorities}"
         if _is_name(url):
-            options += f" sni str({host}) check-sni {host}"
+            options += f" sni str({host})"
     if _is_name(url):
         options += " resolvers system init-addr last,libc,none"
-    yield f"    server p {address}{options} {_check(facts)}"
-    yield _next(place)
+    return f"[{host}]:{port}{options}" if ":" in host else f"{host}:{port}{options}"
 
 
 def _spare(facts: EdgeFacts, place: Place, number: int) -> Iterator[str]:
@@ -197,9 +208,7 @@ def _responses(place: Place, name: str) -> Iterator[str]:
     if place.log:
         yield "    http-response set-var(txn.by) be_name"
     yield "    http-response allow if { status lt 500 } { srv_name p }"
-    yield "    http-response set-var(txn.hops) res.hdr(x-edge-by),field(1,:) if { srv_name next }"
-    yield "    http-response set-var(txn.by) res.hdr(x-edge-by),field(2,:) if { srv_name next }"
-    yield "    http-response del-header x-edge-by if { srv_name next }"
+    yield from panic.passed_on("{ srv_name next }")
     yield "    http-response allow if { var(txn.why) -m found }"
     yield "    http-response set-var(txn.shop) var(txn.r),field(1,:)"
     yield "    http-response track-sc1 be_name table troubles"
@@ -222,8 +231,7 @@ def _check(facts: EdgeFacts) -> str:
 
 
 def _next(place: Place) -> str:
-    # An idle connection would be kept for each client address.
-    return f"    server next unix@{place.next_socket} send-proxy-v2 proxy-v2-options unique-id pool-max-conn 0"
+    return f"    server next {panic.way_on(place)}"
 
 
 def _is_name(url: SplitResult) -> bool:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from shopset.core.placement.edges import EdgeFacts
+from shopset.edge.panic import fewest_up
 from shopset.edge.routes import SLOTS, Choice, HostValue, shopset_of, slot_of
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
@@ -54,7 +55,10 @@ class Decision:
     shopsets: tuple[tuple[str, State], ...]
     """In the order in which they are tried; of the greatest share where the client is not known."""
     serving: str | None
-    """The ShopSet that gets it first; None where none is up or the shop is not served now."""
+    """The ShopSet that gets it first; None where none is up or the shop is not served now.
+
+    It is one that is down where so much is that the edge does not believe its checks.
+    """
     then: tuple[str, ...]
     """Those that get it when the ones before fail."""
     status: int | None
@@ -71,6 +75,9 @@ def decide(found: HostValue | None, facts: EdgeFacts, states: Mapping[str, State
     chosen = next((each for each in shares if each.chosen), None) or max(shares, key=lambda each: each.percent)
     order = tuple((name, states.get(name, State.UNKNOWN)) for name in chosen.shopsets)
     serving, then = turns(order)
+    if serving is None and order and _panics(facts, states):
+        serving, *others = (name for name, _ in order)
+        then = tuple(others)
     if found.route.maintenance:
         return Decision(shares, slot, order, None, (), 503)
     return Decision(shares, slot, order, serving, then, None if serving else 503)
@@ -85,6 +92,10 @@ def turns(order: Sequence[tuple[str, State]]) -> tuple[str | None, tuple[str, ..
     after = [name for name, _ in order].index(turn[-1]) + 1 if turn else 0
     turn += [name for name, state in order[after:] if state is State.EJECTED][:1]
     return (turn[0], tuple(turn[1:])) if turn else (None, ())
+
+
+def _panics(facts: EdgeFacts, states: Mapping[str, State]) -> bool:
+    return sum(states.get(name) is not State.DOWN for name in facts.shopsets) < fewest_up(facts)
 
 
 def _shares(choices: Sequence[Choice], slot: int | None, canaries: set[str]) -> Iterator[Share]:

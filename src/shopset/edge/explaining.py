@@ -116,6 +116,8 @@ def _answer(decision: Decision) -> str:
             else "503 with Retry-After: no ShopSet serves it"
         )
     state = dict(decision.shopsets)[decision.serving]
+    if state is State.DOWN:
+        return f"{decision.serving} is asked: so much of the fleet is down that the edge does not believe its checks"
     if state is State.EJECTED:
         return f"{decision.serving} answers: all that are up are ejected, so the first of them is tried"
     passed = [f"{name} is {seen}" for name, seen in decision.shopsets[: _rank(decision)] if seen is not State.UP]

@@ -176,7 +176,9 @@ def shopset_of(backend: str) -> str:
 
 
 SPARE_PREFIX: Final = "spare-"
-RESERVED: Final = frozenset({"none", "shops", "clients", "failures", "troubles"})
+PANIC: Final = "panic"
+"""The backend by which ShopSets are tried that are down."""
+RESERVED: Final = frozenset({"none", "shops", "clients", "failures", "troubles", PANIC})
 """Backends that are no ShopSets."""
 
 

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Final
 
 from shopset.core.errors import ShopsetError
-from shopset.core.placement.edges import EdgeShopSet
+from shopset.core.placement.edges import NO_EDGE, EdgeFacts, EdgeShopSet
 from shopset.edge.changes import counted
 from shopset.edge.places import Place
 from shopset.edge.routes import backend_of
@@ -118,10 +118,14 @@ class Agent:
     def backends(self) -> dict[str, tuple[EdgeShopSet, str]]:
         """Return the ShopSets that are routed to, each with its backend."""
         applied = self._actor.applied
-        if applied is None or applied.now is None:
-            return {}
-        shopsets = applied.now.side.facts.shopsets
-        return {name: (each, applied.spares.get(name) or backend_of(name)) for name, each in shopsets.items()}
+        spares = {} if applied is None else applied.spares
+        return {name: (each, spares.get(name) or backend_of(name)) for name, each in self.facts.shopsets.items()}
+
+    @property
+    def facts(self) -> EdgeFacts:
+        """What is routed by."""
+        applied = self._actor.applied
+        return NO_EDGE if applied is None or applied.now is None else applied.now.side.facts
 
     @property
     def sees_haproxy(self) -> bool:

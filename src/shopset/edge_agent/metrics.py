@@ -50,6 +50,9 @@ class Metrics:
             "cluster",
             "tier",
         )
+        self.panic = self._gauge(
+            "panic", "1 where so many ShopSets are down for this edge that it does not believe its checks."
+        )
         self.concurrency = self._gauge(
             "shopset_concurrency",
             "Requests that this edge lets be in a ShopSet at once; 0 is not limited.",

@@ -14,6 +14,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shopset.core.placement.edges import EdgeShopSet
+from shopset.edge.panic import fewest_up
 from shopset.edge_agent.agents import Agent
 from shopset.edge_agent.looping import Loop
 from shopset.edge_agent.metrics import Metrics
@@ -37,6 +38,8 @@ class ShopSets:
         self._agent, self._runtime, self._metrics = agent, runtime, metrics
         self._at = -_FRESH
         self._found: dict[str, dict[str, str]] = {}
+        self.trouble = ""
+        """What is wrong with all of them together, as they were seen last; empty where nothing is."""
 
     async def states(self) -> Mapping[str, Mapping[str, str]]:
         """Return ShopSet -> its state (`up`, `down`, `ejected`; `unknown` where HAProxy does not answer), cluster, tier, backend."""
@@ -61,7 +64,17 @@ class ShopSets:
                 **_labels(shopset),
             }
         self._show(backends, states)
+        self._judge(states)
         return states
+
+    def _judge(self, states: Mapping[str, Mapping[str, str]]) -> None:
+        down = sum(each["state"] == "down" for each in states.values())
+        panics = len(states) - down < fewest_up(self._agent.facts)
+        told = (
+            f"{down} of {len(states)} ShopSets fail its checks, which it does not believe: it tries them all the same"
+        )
+        self.trouble = told if panics else ""
+        self._metrics.panic.set(panics)
 
     def _show(self, backends: Mapping[str, tuple[EdgeShopSet, str]], states: Mapping[str, Mapping[str, str]]) -> None:
         gauges = (self._metrics.up, self._metrics.ejected, self._metrics.concurrency)
@@ -98,6 +111,7 @@ def make_application(
 
     async def status(_: web.Request) -> web.Response:
         told = agent.status.told() | {"shopsets": await shopsets.states(), "certificates": certificates()}
+        told["troubles"] += [shopsets.trouble] if shopsets.trouble else []
         return web.json_response(told)
 
     async def show_metrics(_: web.Request) -> web.Response:

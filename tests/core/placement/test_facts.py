@@ -108,7 +108,7 @@ class TestFacts:
             "standard": {**STANDARD, "limits": limits, "traffic": traffic},
             "single": {"tier": "prod", "configuration": "production", "limits": {"burst": 5}},
         }
-        health = {"path": "/up", "interval": "1s", "timeout": "1.5s", "fall": 3, "rise": 4, "slowStart": "1m"}
+        health = {"path": "/up", "interval": "1s", "timeout": "1.5s", "fall": 3, "rise": 4, "slowStart": "1m", "panic": 70}
         edge: dict[str, Any] = {
             "health": health,
             "clients": {"requestsPerSecond": 9.0},
@@ -117,7 +117,7 @@ class TestFacts:
         }
         found = settled(fleet(classes=classes, **edge)).placement.edge
         assert found.settings == EdgeSettings(
-            EdgeHealth("/up", 1000, 1500, 3, 4, 60_000), RateLimit(9.0), ("/buy",), "Https"
+            EdgeHealth("/up", 1000, 1500, 3, 4, 60_000, 70), RateLimit(9.0), ("/buy",), "Https"
         )
         assert found.classes == {
             "single": EdgeClass("single"),

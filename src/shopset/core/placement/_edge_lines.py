@@ -54,6 +54,7 @@ class Health(Line):
     fall: _Count | UnsetType = UNSET
     rise: _Count | UnsetType = UNSET
     slow_start: Annotated[int, msgspec.Meta(ge=0, lt=10**9)] | UnsetType = UNSET
+    panic: _Percent | UnsetType = UNSET
 
 
 class SettingsLine(Line):

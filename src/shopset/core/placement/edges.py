@@ -33,6 +33,8 @@ class EdgeHealth:
     """Good checks in a row that bring it back."""
     slow_start: int = 10_000
     """Milliseconds over which it gets its full share again."""
+    panic: int = 50
+    """Percent of the ShopSets: where more are down than that, and more than those of one cluster, the checks are not believed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,7 @@ def _settings(fleet: Fleet) -> EdgeSettings:
             fall=health.fall,
             rise=health.rise,
             slow_start=health.slow_start // _MILLISECOND,
+            panic=health.panic,
         ),
         clients=_limit(spec.clients.requests_per_second, spec.clients.burst),
         lanes=spec.lanes,
