@@ -20,6 +20,7 @@ from shopset.edge_agent.folders import StateError, StateFolder
 from shopset.edge_agent.rendering import render as render_files
 from shopset.edge_agent.running import Given, make_branch
 from shopset.edge_agent.running import run as run_agent
+from shopset.edge_agent.runtime import Runtime
 from shopset.edge_agent.settings import Settings, fitting_connections
 from shopset.engine.workplaces import credential_environment
 
@@ -239,7 +240,7 @@ def render(
     except (ShopsetError, OSError, ValueError) as error:
         _fail(error)
     typer.echo(f"{folder.configuration}: {made.hosts - 1:,} hosts of {made.commit[:12]}")
-    typer.echo(f"Have HAProxy read it:  echo reload | socat - UNIX-CONNECT:{folder.run / 'master.sock'}")
+    typer.echo(f"Have HAProxy read it:  shopset-edge ask --state {folder.path} --master reload")
 
 
 @app.command()
@@ -257,6 +258,27 @@ def check(state: State, haproxy: Program = None) -> None:
     if wrong:
         raise typer.Exit(1)
     typer.echo("HAProxy holds what the files say")
+
+
+@app.command()
+def ask(
+    state: State,
+    command: Annotated[str, typer.Argument(help="As HAProxy's management guide has it; -: from standard input.")],
+    master: Annotated[
+        bool, typer.Option("--master", help="Ask its master process, as in show proc and reload.")
+    ] = False,
+) -> None:
+    """Ask HAProxy something at its socket, and show the answer. No agent has to run.
+
+    shopset-edge ask --state /var/lib/shopset-edge 'show servers state'
+    """
+    run = StateFolder(state.absolute()).run
+    # The line that ends a payload is empty, and stays.
+    text = sys.stdin.read().removesuffix("\n") if command == "-" else command
+    try:
+        typer.echo(Runtime(run / ("master.sock" if master else "haproxy.sock")).ask(text), nl=False)
+    except ShopsetError as error:
+        _fail(error)
 
 
 @app.command()
