@@ -35,7 +35,7 @@ def missing(command: str) -> str:
     """Return what is not there of a command of ours; nothing where all is."""
     if command.partition(" ")[0] not in PROGRAMS:
         return ""
-    words = shlex.split(command)
+    words = shlex.split(command.partition(" | ")[0])
     found = PROGRAMS[words[0]]
     rest = words[1:]
     while hasattr(found, "commands"):
