@@ -1,14 +1,17 @@
 """ShopSets that die, hang, reset or fail under load, on real HAProxy: safe requests are answered, others are sent once at most."""
 
+import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
 
-from shopset.core.placement.edges import EdgeClass, EdgeHealth, EdgeSettings, RateLimit
-from support.edges import edge, facts_of, shop
+from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeHealth, EdgeSettings, EdgeShopSet, RateLimit
+from shopset.edge.configuration import Place, configuration
+from support.edges import edge, facts_of, read_answer, shop
 from support.haproxies import debian, haproxy, newer
 from support.origins import Origin, origins
 from support.shoppers import Outcome, Shopping, shopping
@@ -167,6 +170,47 @@ def test_a_short_pause_marks_nothing_down(haproxy: str) -> None:
             if it.downs("a-1") == before:
                 return
         raise AssertionError("each pause marked it down")
+
+
+@contextmanager
+def _unreachable() -> Iterator[str]:
+    """An endpoint that takes no more connections, as where packets get lost: one to it waits."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):
+            other = stack.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        yield f"http://127.0.0.1:{full.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_is_connecting_when_its_shopset_is_marked_down_is_closed(
+    haproxy: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/edge.md says so. Where this fails HAProxy has learnt better: then that page is to say less."""
+
+    def patient(facts: EdgeFacts, place: Place) -> str:
+        """Connecting takes as long as this test needs."""
+        return configuration(facts, place).replace("timeout connect 300ms", "timeout connect 60s")
+
+    monkeypatch.setattr("support.edges.configuration", patient)
+    never = replace(QUICK, health=EdgeHealth(interval=60_000, timeout=60_000, fall=9, slow_start=0))
+    with origins("b-1") as shopsets, _unreachable() as endpoint:
+        facts = facts_of(shopsets, *CLASSES, settings=never)
+        facts = replace(facts, shopsets={"a-1": EdgeShopSet("a-1", endpoint), **facts.shopsets})
+        lists = {"standard#0": ("a-1", "b-1"), "standard#1": ("b-1", "a-1")}
+        with (
+            edge(haproxy, facts, lists, SHOPS[:1], up=False) as it,
+            socket.create_connection(("127.0.0.1", it.port), PATIENT) as client,
+        ):
+            client.sendall(f"{method} / HTTP/1.1\r\nHost: {ZERO[0]}\r\nContent-Length: 0\r\n\r\n".encode())
+            _wait_for(lambda: it.sessions("a-1") == 1)
+            it.api("set server a-1/p health down")
+            assert read_answer(client).told == (0, "")
+            assert it.request(method, ZERO[0]).told == (200, "b-1")
 
 
 @pytest.mark.parametrize("trusted", [(), ("127.0.0.1",)])

@@ -57,8 +57,7 @@ def _doubt(it: Edge, shopsets: Mapping[str, Origin]) -> None:
 
 def _panics(it: Edge) -> int:
     """Return how many requests were tried in spite of the checks."""
-    names, *rows = [line.split(",") for line in it.api("show stat").removeprefix("# ").splitlines() if line]
-    return next(int(row[names.index("stot")]) for row in rows if row[:2] == ["panic", "BACKEND"])
+    return it.count("panic", "BACKEND", "stot")
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,16 @@ class Edge:
 
     def downs(self, shopset: str) -> int:
         """Return how often it was marked down."""
+        return self.count(shopset, "p", "chkdown")
+
+    def sessions(self, shopset: str) -> int:
+        """Return how many requests are on their way to it, or in it."""
+        return self.count(shopset, "p", "scur")
+
+    def count(self, backend: str, server: str, name: str) -> int:
+        """Return what HAProxy counts, as `show stat` calls it; of the whole backend where the server is BACKEND."""
         names, *rows = [line.split(",") for line in self.api("show stat").removeprefix("# ").splitlines() if line]
-        return next(int(row[names.index("chkdown")]) for row in rows if row[:2] == [shopset, "p"])
+        return next(int(row[names.index(name)]) for row in rows if row[:2] == [backend, server])
 
     def swap(self, entries: Iterable[tuple[str, str]]) -> None:
         """Let the overlay say this and nothing else, at one stroke."""

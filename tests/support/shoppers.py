@@ -63,6 +63,11 @@ class Outcome:
     def failed(self) -> "Outcome":
         return self.where(lambda each: each.failed)
 
+    @property
+    def repeated(self) -> "Outcome":
+        """Those whose connection was closed without an answer, and that the shopper sent again."""
+        return self.where(lambda each: each.attempts > 1)
+
     def of(self, *hosts: str) -> "Outcome":
         return self.where(lambda each: each.host in hosts)
 
