@@ -3,77 +3,21 @@
 import hashlib
 import hmac
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import suppress
 
 import pytest
 from typer.testing import CliRunner
 
 from shopset.edge_agent.app import app
 from shopset.gitops.webhooks import PATH
-from support.edge_agents import PATIENCE, Edge, edge, end, placement
+from support.edge_agents import PATIENCE, RunningAgent, edge, end, placement, running_agent
 from support.haproxies import newer
-from support.origins import free_port
-from support.worlds import ENVIRONMENT
 
 GROUPS = {"standard#0": ("a-1", "b-1")}
 SHOPS = {f"shop-{number}": "standard#0" for number in range(4)}
 ENDPOINTS = {"a-1": "http://127.0.0.1:9", "b-1": "http://127.0.0.1:9"}
 SECRET = b"hushed"
-
-
-class Running:
-    """An agent in a process of its own."""
-
-    def __init__(self, of: Edge, *options: str) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
-        command = [sys.executable, "-m", "shopset.edge_agent", "run", "--state", str(of.folder.path)]
-        command += ["--haproxy", str(of.program), "--http", of.place.http[0], "--listen", self.url[7:], *options]
-        command += ["--threads", "1", "--connections", "1000"]
-        self.process = subprocess.Popen(
-            command, env={**os.environ, **ENVIRONMENT}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
-
-    def get(self, path: str, data: bytes | None = None, **headers: str) -> tuple[int, str]:
-        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310  # its own address
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError as error:
-            return 0, str(error)
-
-    def status(self) -> dict[str, Any]:
-        code, text = self.get("/status")
-        return dict(json.loads(text)) if code == 200 else {}
-
-    def until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not holds():
-            assert self.process.poll() is None, "the agent ended"
-            assert time.monotonic() < deadline, self.get("/status")
-            time.sleep(0.05)
-
-
-@contextmanager
-def agent(of: Edge, *options: str) -> Iterator[Running]:
-    running = Running(of, *options)
-    try:
-        yield running
-    finally:
-        end(running.process)
-        assert running.process.stderr is not None
-        running.process.stderr.close()
 
 
 def test_a_push_acts_at_once_and_haproxy_outlives_the_agent() -> None:
@@ -83,7 +27,7 @@ def test_a_push_acts_at_once_and_haproxy_outlives_the_agent() -> None:
         secret.write_bytes(SECRET)
         url = f"file://localhost{here.repository.path}"
         here.repository.push(placement(GROUPS, SHOPS, ENDPOINTS))
-        with agent(here, "--repository", url, "--poll", "3600", "--webhook-secret", str(secret)) as running:
+        with running_agent(here, "--repository", url, "--poll", "3600", "--webhook-secret", str(secret)) as running:
             running.until(lambda: running.get("/readyz")[0] == 200)
             assert here.ask("shop-1.example.com") == 503
             commit = here.repository.push(placement(GROUPS, {**SHOPS, "new": "standard#0"}, ENDPOINTS))
@@ -108,10 +52,10 @@ def test_a_push_acts_at_once_and_haproxy_outlives_the_agent() -> None:
             assert running.process.wait(PATIENCE) == 0
         assert here.ask("new.example.com") == 503, "HAProxy goes on"
         pid = here.runtime.process().pid
-        with agent(here, "--repository", str(here.repository.path)) as running:
+        with running_agent(here, "--repository", str(here.repository.path)) as running:
             running.until(lambda: running.get("/readyz")[0] == 200)
             assert running.status()["haproxy"]["pid"] == pid, "the agent finds it again"
-            second = Running(here, "--repository", str(here.repository.path))
+            second = RunningAgent(here, "--repository", str(here.repository.path))
             try:
                 assert second.process.wait(PATIENCE) == 1
                 assert second.process.stderr is not None

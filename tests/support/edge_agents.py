@@ -1,13 +1,17 @@
 """The agent of an edge with a real HAProxy and a real repository, and what tests do with them."""
 
 import http.client
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -245,6 +249,53 @@ def edge(program: str | None, settings: Settings | None = None, **place: Any) ->
         shutil.rmtree(folder, ignore_errors=True)
 
 
+class RunningAgent:
+    """An agent in a process of its own."""
+
+    def __init__(self, of: Edge, *options: str) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        command = [sys.executable, "-m", "shopset.edge_agent", "run", "--state", str(of.folder.path)]
+        command += ["--haproxy", str(of.program), "--http", of.place.http[0], "--listen", self.url[7:], *options]
+        command += ["--threads", "1", "--connections", "1000"]
+        self.process = subprocess.Popen(
+            command, env={**os.environ, **ENVIRONMENT}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+
+    def get(self, path: str, data: bytes | None = None, **headers: str) -> tuple[int, str]:
+        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310  # its own address
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def status(self) -> dict[str, Any]:
+        code, text = self.get("/status")
+        return dict(json.loads(text)) if code == 200 else {}
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            assert self.process.poll() is None, "the agent ended"
+            assert time.monotonic() < deadline, self.get("/status")
+            time.sleep(0.05)
+
+
+@contextmanager
+def running_agent(of: Edge, *options: str) -> Iterator[RunningAgent]:
+    """Run an agent in a process of its own until the block ends."""
+    running = RunningAgent(of, *options)
+    try:
+        yield running
+    finally:
+        end(running.process)
+        assert running.process.stderr is not None
+        running.process.stderr.close()
+
+
 def end(process: "subprocess.Popen[Any]") -> None:
     """End a process, whatever it does."""
     with suppress(ProcessLookupError):
@@ -252,4 +303,4 @@ def end(process: "subprocess.Popen[Any]") -> None:
     process.wait()
 
 
-__all__ = ["Edge", "Repository", "edge", "end", "parse_route", "placement"]
+__all__ = ["Edge", "Repository", "RunningAgent", "edge", "end", "parse_route", "placement", "running_agent"]
