@@ -1,4 +1,4 @@
-"""Generates what is derived from the code: schemas/, docs/cli.md and the CRDs. With --check it only tells what differs."""
+"""Generates schemas/, docs/cli.md and the CRDs from the code, and copies of rules and dashboards. --check only tells what differs."""
 
 import json
 import sys
@@ -10,6 +10,9 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 DEFINITIONS = ("deploy/crds", "charts/shopset/files/crds")
+MONITORING = ROOT / "deploy" / "monitoring"
+RULES = {"controller": ("controller-alerts",), "edge": ("edge-recording", "edge-alerts")}
+APPLICATIONS = {"controller": "shopset", "edge": "shopset-edge"}
 
 from shopset.api import KINDS, json_schema  # noqa: E402
 from shopset.cli.reference import reference  # noqa: E402
@@ -33,7 +36,35 @@ def generated() -> Iterator[tuple[Path, str]]:
     for definition in definitions().values():
         file = f"{definition['spec']['names']['plural']}.yaml"
         for folder in DEFINITIONS:
-            yield ROOT / folder / file, _yaml(definition)
+            yield ROOT / folder / file, _yaml(definition, "shopset.api")
+    yield from _monitoring()
+
+
+def _monitoring() -> Iterator[tuple[Path, str]]:
+    for name, files in RULES.items():
+        groups = [
+            group for file in files for group in yaml.safe_load((MONITORING / f"{file}.yaml").read_text())["groups"]
+        ]
+        labels = {"app.kubernetes.io/name": APPLICATIONS[name], "app.kubernetes.io/instance": "shopset"}
+        rule = {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": f"shopset-{name}", "namespace": "shopset", "labels": labels},
+            "spec": {"groups": groups},
+        }
+        yield (
+            MONITORING / "operator" / f"{name}-rules.yaml",
+            _yaml(rule, " and ".join(f"{file}.yaml" for file in files)),
+        )
+        for file in files:
+            yield _in_chart(MONITORING / f"{file}.yaml")
+    for path in sorted((MONITORING / "dashboards").glob("*.json")):
+        yield _in_chart(path)
+
+
+def _in_chart(path: Path) -> tuple[Path, str]:
+    """Return the chart's copy of a file: Helm reads none that is elsewhere."""
+    return ROOT / "charts" / "shopset" / "files" / "monitoring" / path.relative_to(MONITORING), path.read_text()
 
 
 def _json(schema: object) -> str:
@@ -47,9 +78,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _yaml(definition: object) -> str:
-    note = "# Written by scripts/generate from shopset.api.\n"
-    return note + yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=120)
+def _yaml(content: object, source: str) -> str:
+    note = f"# Written by scripts/generate from {source}.\n"
+    return note + yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=120)
 
 
 def main() -> int:

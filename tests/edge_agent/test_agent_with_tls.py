@@ -3,43 +3,22 @@
 import json
 import os
 import re
-import socket
-import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from shopset.edge_agent.certificate_secrets import parse_labels
-from support.certificates import certificate
+from support.certificates import KEY, certificate, public, shown
 from support.edge_agents import edge, end, placement
 from support.haproxies import debian
 from support.origins import free_port
 from support.worlds import ENVIRONMENT
 
 PATIENCE = 120.0
-_MARK = "-----BEGIN PRIVATE KEY-----"
-
-
-def shown(port: int, host: str) -> str:
-    """Return the certificate that is shown for a host; nothing where there is none."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with (
-        suppress(OSError),
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain,
-        context.wrap_socket(plain, server_hostname=host) as connection,
-    ):
-        return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"")
-    return ""
-
-
-def public(pem: str) -> str:
-    return ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(pem.partition(_MARK)[0]))
 
 
 def wait_for(what: str, holds: Callable[[], bool]) -> None:
@@ -59,7 +38,7 @@ def test_a_certificate_in_a_folder_is_served_and_renewed_and_told_of(tmp_path: P
     source.mkdir()
     first, second = (certificate("tea.example.com", "unrouted.example.com") for _ in range(2))
     (source / "tea.pem").write_text(first)
-    (source / "broken.pem").write_text(first.partition(_MARK)[0])
+    (source / "broken.pem").write_text(first.partition(KEY)[0])
     # OpenSSL writes the second of now as the beginning.
     time.sleep(1)
     https, listen = free_port(), f"127.0.0.1:{free_port()}"

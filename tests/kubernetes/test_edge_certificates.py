@@ -17,11 +17,10 @@ from shopset.edge_agent.certificates import LIST, Certificates
 from shopset.kube.certificates import SecretCertificates
 from support.api_servers import ApiServer
 from support.api_servers import api_server as running_server
-from support.certificates import certificate
+from support.certificates import KEY, certificate
 
 NOW = datetime.now(UTC) + timedelta(hours=1)
 PATIENCE = 120.0
-_MARK = "-----BEGIN PRIVATE KEY-----"
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +54,9 @@ def following(secrets: Secrets, found: SecretCertificates) -> Iterator[None]:
 
 def apply(server: ApiServer, folder: Path, name: str, pem: str, label: str = "edge=public") -> None:
     """Write a Secret, as kubectl does for a person."""
-    public, _, key = pem.partition(_MARK)
+    public, _, key = pem.partition(KEY)
     (folder / "tls.crt").write_text(public)
-    (folder / "tls.key").write_text(_MARK + key)
+    (folder / "tls.key").write_text(KEY + key)
     made = server.kubectl(
         "create",
         "secret",

@@ -1,11 +1,17 @@
 """Certificates by openssl: an authority of the test's own, and what it signs for 127.0.0.1 and for shops."""
 
+import socket
+import ssl
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from testbed.programs import program
 
+KEY = "-----BEGIN PRIVATE KEY-----"
+"""Where the key begins, in a text that has both."""
+_PATIENCE = 120.0
 _NEW = ["req", "-x509", "-days", "30", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 
@@ -41,6 +47,24 @@ def certificate(*names: str, authority: Path | None = None, days: int = 30, key:
         _openssl(*new, *signer, *extensions, "-out", str(made), "-keyout", str(made_key))
         chain = authority.read_text() if authority else ""
         return made.read_text() + chain + made_key.read_text()
+
+
+def public(pem: str) -> str:
+    """Return a certificate without its key."""
+    return ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(pem.partition(KEY)[0]))
+
+
+def shown(port: int, host: str) -> str:
+    """Return the certificate that is shown for a host; nothing where there is none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname=host) as connection,
+    ):
+        return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"")
+    return ""
 
 
 def _openssl(*arguments: str) -> None:

@@ -88,3 +88,18 @@ def _client(url: str, certificate: Path) -> httpx2.Client:
         verify=ssl.create_default_context(cafile=str(certificate)),
         timeout=30,
     )
+
+
+def may(server: ApiServer, user: str, verb: str, what: str, namespace: str) -> bool:
+    """Whether RBAC lets a user do something to `resource[.group][/subresource or :name]`; in no namespace where it is empty."""
+    path, _, name = what.partition(":")
+    kind, _, subresource = path.partition("/")
+    resource, _, group = kind.partition(".")
+    attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": {**attributes, "namespace": namespace}},
+    }
+    answer = server.client.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=review)
+    return bool(answer.json()["status"]["allowed"])

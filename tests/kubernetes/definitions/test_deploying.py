@@ -20,12 +20,11 @@ from shopset.kube.clients import PLURALS
 from testbed.processes import Part, Processes, answers, wait_for
 from testbed.programs import free_ports, program
 
-from .conftest import ROOT, ApiServer
+from .charts import CHART, by_name, helm, kustomized, template, without_helm
+from .conftest import ROOT, ApiServer, may
 
-CHART = ROOT / "charts" / "shopset"
 CONTROLLER = "system:serviceaccount:shopset:shopset-controller"
 PLURAL = [f"{plural}.shopset.dev" for plural in PLURALS.values()]
-HELM_LABELS = ("app.kubernetes.io/managed-by", "helm.sh/chart")
 APPLICATIONS: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -49,41 +48,12 @@ APPLICATIONS: dict[str, Any] = {
 }
 
 
-def helm(*arguments: str) -> str:
-    done = subprocess.run([program("helm"), *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def template(*arguments: str) -> list[dict[str, Any]]:
-    text = helm("template", "shopset", str(CHART), "--namespace=shopset", "--kube-version=1.36.3", *arguments)
-    return [found for found in yaml.safe_load_all(text) if found]
-
-
-def kustomized(folder: Path = ROOT / "deploy") -> list[dict[str, Any]]:
-    done = subprocess.run([program("kubectl"), "kustomize", str(folder)], capture_output=True, text=True, check=True)
-    return list(yaml.safe_load_all(done.stdout))
-
-
 def with_admission(folder: Path) -> list[dict[str, Any]]:
     """Return the objects of deploy/ and of its component, by a kustomization as a user writes it."""
     deploy = os.path.relpath(ROOT / "deploy", folder.resolve())
     kustomization = {"resources": [deploy], "components": [f"{deploy}/admission"]}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return kustomized(folder)
-
-
-def without_helm(found: dict[str, Any]) -> dict[str, Any]:
-    """Drop what only Helm says of an object; the definitions have no labels but Helm's way of finding them."""
-    metadata = dict(found["metadata"])
-    metadata["labels"] = {key: value for key, value in metadata.get("labels", {}).items() if key not in HELM_LABELS}
-    if found["kind"] == "CustomResourceDefinition":
-        metadata = {"name": metadata["name"]}
-    return {**found, "metadata": metadata}
-
-
-def by_name(objects: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
-    return {(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]): each for each in objects}
 
 
 def test_the_chart_has_no_lint_and_the_version_of_the_package() -> None:
@@ -94,7 +64,7 @@ def test_the_chart_has_no_lint_and_the_version_of_the_package() -> None:
 
 
 def test_the_chart_and_deploy_give_the_same_objects() -> None:
-    plain = by_name([each for each in kustomized() if each["kind"] != "Namespace"])
+    plain = by_name([each for each in kustomized(ROOT / "deploy") if each["kind"] != "Namespace"])
     assert by_name([without_helm(each) for each in template()]) == by_name(
         [without_helm(each) for each in plain.values()]
     )
@@ -161,6 +131,56 @@ def test_namespaces_are_the_users_to_set() -> None:
     assert "--namespace=fleet" in container["args"]
 
 
+OPTIONS = """
+labels: {team: shop}
+arguments: [--poll=30]
+env: [{name: GIT_SSL_CAINFO, value: /etc/authorities/ca.crt}]
+envFrom: [{secretRef: {name: more, optional: true}}]
+volumes: [{name: authorities, configMap: {name: authorities}}]
+volumeMounts: [{name: authorities, mountPath: /etc/authorities, readOnly: true}]
+serviceAccount: {annotations: {example.com/role: controller}}
+service: {annotations: {example.com/name: controller}}
+podLabels: {tier: platform}
+podAnnotations: {example.com/scrape: "no"}
+podSecurityContext: {runAsUser: null, runAsGroup: null, fsGroup: null}
+podDisruptionBudget: {install: false}
+affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: rack}}]}}
+topologySpreadConstraints:
+  - {maxSkew: 1, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: DoNotSchedule}
+priorityClassName: system-cluster-critical
+nodeSelector: {disk: fast}
+tolerations: [{key: platform, operator: Exists}]
+"""
+
+
+def test_what_users_may_add_gets_where_it_belongs(installed: ApiServer, tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text(OPTIONS)
+    made = template(f"--values={tmp_path / 'values.yaml'}")
+    installed.done(
+        "apply", "--server-side", "--dry-run=server", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(made)
+    )
+    given, objects = yaml.safe_load(OPTIONS), by_name(made)
+    assert {each["metadata"]["labels"]["team"] for each in made} == {"shop"}
+    deployment = objects["Deployment", "shopset", "shopset-controller"]["spec"]
+    metadata, spec = deployment["template"]["metadata"], deployment["template"]["spec"]
+    for key in ("affinity", "topologySpreadConstraints", "priorityClassName", "nodeSelector", "tolerations"):
+        assert spec[key] == given[key]
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert metadata["annotations"] == given["podAnnotations"]
+    assert metadata["labels"] == {**deployment["selector"]["matchLabels"], **given["podLabels"]}
+    (container,) = spec["containers"]
+    assert given["env"][0] in container["env"]
+    assert given["envFrom"] == container["envFrom"]
+    assert given["volumes"][0] in spec["volumes"]
+    assert given["volumeMounts"][0] in container["volumeMounts"]
+    with make_context("run", list(container["args"])) as context:
+        assert context.params["poll"] == 30
+    for kind in ("ServiceAccount", "Service"):
+        annotations = objects[kind, "shopset", "shopset-controller"]["metadata"]["annotations"]
+        assert annotations == given[kind[0].lower() + kind[1:]]["annotations"]
+    assert not [kind for kind, _, _ in objects if kind == "PodDisruptionBudget"]
+
+
 def test_files_of_shops_are_a_volume_of_the_users() -> None:
     objects = by_name(template("--set=shops.volume.configMap.name=our-shops"))
     spec = objects["Deployment", "shopset", "shopset-controller"]["spec"]["template"]["spec"]
@@ -172,7 +192,7 @@ def test_files_of_shops_are_a_volume_of_the_users() -> None:
 
 
 def test_the_pod_satisfies_the_restricted_profile(installed: ApiServer) -> None:
-    pod = by_name(kustomized())["Deployment", "shopset", "shopset-controller"]["spec"]["template"]
+    pod = by_name(kustomized(ROOT / "deploy"))["Deployment", "shopset", "shopset-controller"]["spec"]["template"]
     found = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod["spec"]}
     assert installed.refusal("/api/v1/namespaces/shopset/pods", found) == ""
     container = pod["spec"]["containers"][0] | {"securityContext": {}}
@@ -198,21 +218,6 @@ def installed(api_server: ApiServer) -> ApiServer:
     for what in (*PLURAL, "applications.argoproj.io"):
         api_server.done("get", what, "--all-namespaces")
     return api_server
-
-
-def may(server: ApiServer, user: str, verb: str, what: str, namespace: str) -> bool:
-    """Whether RBAC lets a user do something to `resource[.group][/subresource or :name]`; in no namespace where it is empty."""
-    path, _, name = what.partition(":")
-    kind, _, subresource = path.partition("/")
-    resource, _, group = kind.partition(".")
-    attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name}
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {"user": user, "resourceAttributes": {**attributes, "namespace": namespace}},
-    }
-    answer = server.client.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=review)
-    return bool(answer.json()["status"]["allowed"])
 
 
 MUST = [
