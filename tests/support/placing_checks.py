@@ -127,6 +127,10 @@ def check_rest(world: PlacingWorld) -> None:
             and serves(world.fleet, group, name)
             and are_apart(world.fleet, group, [*fine, name])
         ]
-        whole = len(group.replicas) == len(fine) == wanted(world.fleet, group)
-        assert (whole and are_apart(world.fleet, group, fine)) or not could, f"{group} could be on {could}"
+        number = wanted(world.fleet, group)
+        base, tail = group.replicas[:number], group.replicas[number:]
+        # What it came from serves it until what it came to does.
+        waits = any(name in world.unready for name in base)
+        whole = len(base) == number and set(base) <= set(fine) and (waits or not tail)
+        assert (whole and are_apart(world.fleet, group, base)) or not could, f"{group} could be on {could}"
         assert not [name for name in group.replicas if is_gone(world, name)], group

@@ -13,6 +13,7 @@ from shopset.core.placement.placements import Group, Placement
 from shopset.core.placement.planning import plan_placement
 from shopset.core.placement.plans import PlacementPlan, Seen
 from shopset.core.placement.requests import PlacementRequest, respond_placement
+from shopset.core.placement.seats import Seats
 from shopset.core.placement.shops import Shops
 from shopset.core.placement.staying import with_staying
 from shopset.core.release.actions import Identity
@@ -52,6 +53,8 @@ class Placer:
     """What the shops of the last round were made of, and they themselves."""
     _last: tuple[Fleet, Seen, PlacementPlan] | None = None
     """The last plan, and what it was made from."""
+    _seats: Seats | None = None
+    """What the last plan found of each shop; for the next one."""
     _homes: dict[str, Placement] = field(default_factory=dict)
     """Commit -> the placement there, of those that clusters return to."""
 
@@ -89,7 +92,8 @@ class Placer:
         seen, problems = self.observe(observed)
         fleet = self.engine.fleet
         if self._last is None or not _is_idle(self._last, fleet, seen):
-            self._last = (fleet, seen, plan_placement(fleet, seen))
+            made = plan_placement(fleet, replace(seen, known=self._seats))
+            self._last, self._seats = (fleet, seen, made), made.seats
         return _with(replace(self._last[2], now=seen.now), problems), seen
 
     def respond(
@@ -97,7 +101,10 @@ class Placer:
     ) -> tuple[PlacementPlan, Seen]:
         """Observe and plan what meets a request. `made` is the plan of the releases. Raises RequestRefusedError, and as observe."""
         seen, problems = self.observe(observed)
-        return _with(respond_placement(self.engine.fleet, seen, request, author, busy(made)), problems), seen
+        asked = replace(seen, known=self._seats)
+        found = respond_placement(self.engine.fleet, asked, request, author, busy(made))
+        self._seats = found.seats
+        return _with(found, problems), seen
 
     def _busy(self, observed: Observed) -> Mapping[str, str]:
         """Return what the tiers are at, where anything waits for it. What is not looked up yet does not end a bake."""
@@ -146,7 +153,7 @@ class PlacementRound:
 def place(placer: Placer, watching: Watching, observed: Observed | None = None) -> Iterator[PlacementRound]:
     """Yield steps until one has nothing to do now or got nothing done.
 
-    `observed` is what was seen just now, where something was. What waits for time or for a cluster is left: `plan.wake_at`
+    `observed` is what was seen last, where something was. What waits for time or for a cluster is left: `plan.wake_at`
     and `plan.later` say so. Raises TooManyRacesError, and as Placer.observe.
     """
     races = 0
@@ -155,6 +162,10 @@ def place(placer: Placer, watching: Watching, observed: Observed | None = None) 
             return
         observed = observed or placer.engine.observe()
         made, seen = placer.plan(observed)
+        if made.actions and not observed.looked:
+            # Whoever acts has looked.
+            observed = placer.engine.observe()
+            made, seen = placer.plan(observed)
         outcome = placer.engine.act(made.actions, watching.started, watching.may_act)
         yield PlacementRound(made, outcome, observed, seen)
         observed = None

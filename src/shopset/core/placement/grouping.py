@@ -5,10 +5,9 @@ A shop that is too large to share has a group of its own, `standard/hoge`.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain, repeat
-from operator import ne
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Final
 from zlib import crc32
 
@@ -16,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shopset.core.fleets import Fleet
+from shopset.core.placement.evaluating import Index
 from shopset.core.placement.modelling import effective_demand
 from shopset.core.placement.placements import Group, PlacedShop, Placement
-from shopset.core.placement.problems import Floats
+from shopset.core.placement.problems import Floats, Ints
+from shopset.core.placement.seats import Seated, Seats, find_seats
 from shopset.core.placement.shops import Shops
 
 _BITS: Final = 32
@@ -33,14 +34,16 @@ class Regrouping:
     """A placement whose groups have exactly the shops that there are. Groups that are new have no replicas yet."""
 
     placement: Placement
+    seated: Seated
+    """Which of its groups each shop is in."""
+    seats: Seats
+    """What the placement before said of the shops."""
     joined: tuple[str, ...] = ()
     """Shops that came, or changed their class."""
     left: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
     """Groups that were divided, or that a shop left for one of its own."""
     merged: tuple[str, ...] = ()
-    rows: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Group -> rows of its shops."""
 
 
 def own_group(shop_class: str, shop: str) -> str:
@@ -97,86 +100,63 @@ def conventional_group(fleet: Fleet, shops: Shops, placement: Placement, shop_cl
     return None if demand[row] > limit else placement.groups.get(join(placement.groups, shop_class, shop))
 
 
-def regroup(fleet: Fleet, shops: Shops, placement: Placement) -> Regrouping:
+def regroup(fleet: Fleet, shops: Shops, placement: Placement, known: Seats | None = None) -> Regrouping:
     """Let new shops join, those that are gone leave, and divide groups that have grown. No shop changes its replicas by that.
 
     Shops of classes that the fleet does not have are not placed; where they are placed already, they stay.
+    What is `known` of like shops makes it cheaper.
     """
-    return _Regrouper(fleet, shops, placement).run()
+    return _Regrouper(fleet, shops, placement, find_seats(shops, placement, known)).run()
 
 
-@dataclass
 class _Regrouper:
-    fleet: Fleet
-    shops: Shops
-    placement: Placement
-    groups: dict[str, Group] = field(init=False)
-    demand: Floats = field(init=False)
-    grains: dict[str, float] = field(init=False)
-    fresh: dict[str, int] = field(init=False)
-    """Class without a shared group yet -> bits of its first ones."""
-    moved: dict[str, PlacedShop] = field(default_factory=dict)
-    joined: list[str] = field(default_factory=list)
-    split: list[str] = field(default_factory=list)
-    merged: list[str] = field(default_factory=list)
-    left: tuple[str, ...] = ()
-    rows: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    """Group -> rows of its shops."""
-
-    def __post_init__(self) -> None:
-        self.groups = dict(self.placement.groups)
-        self.demand = effective_demand(self.fleet, self.shops)[:, 0]
+    def __init__(self, fleet: Fleet, shops: Shops, placement: Placement, seats: Seats) -> None:
+        self.fleet, self.shops, self.placement, self.seats = fleet, shops, placement, seats
+        self.groups = dict(placement.groups)
+        self.demand = effective_demand(fleet, shops)[:, 0]
         self.grains = self._grains()
         divided = {each.shop_class for each in self.groups.values() if is_shared(each.name)}
         self.fresh = {name: self._depth(name) for name in self.grains if name not in divided}
+        """Class without a shared group yet -> bits of its first ones."""
+        self.moved: dict[str, PlacedShop] = {}
+        self.joined: list[str] = []
+        self.split: list[str] = []
+        self.merged: list[str] = []
+        self.members = _Members(seats.groups, seats.group, self.demand)
 
     def run(self) -> Regrouping:
-        joining = self._keep()
-        for row in joining:
+        joining = self._joining()
+        self._bring_hosts_up_to_date(joining)
+        joiners = np.flatnonzero(joining)
+        self.members.group[joiners] = -1
+        for row in joiners.tolist():
             self._join(row)
-        for name in [*self.rows]:
-            if is_shared(name):
-                self._divide(name)
+        self.members.count()
+        self._divide_all()
         self._merge()
         self._rejoin()
-        empty = [name for name in self.placement.groups if name not in self.rows]
-        made = [self.groups[name] for name in self.rows if self.placement.groups.get(name) != self.groups[name]]
-        after = self.placement
+        return self._regrouping()
+
+    def _regrouping(self) -> Regrouping:
+        members, before = self.members, self.placement.groups
+        empty = [name for name in before if name not in members]
+        made = [self.groups[name] for name, _ in members.present() if before.get(name) != self.groups[name]]
+        after, left = self.placement, self.seats.left
         if made or empty:
             after = after.with_groups(made, empty)
-        if self.left:
-            after = after.without_shops(self.left)
+        if left:
+            after = after.without_shops(left)
         if self.moved:
             after = after.with_shops(self.moved.values())
-        return Regrouping(after, tuple(self.joined), self.left, tuple(self.split), tuple(self.merged), self.rows)
+        seated = Seated(members.numbers, members.group)
+        told = (tuple(each) for each in (self.joined, left, self.split, self.merged))
+        return Regrouping(after, seated, self.seats, *told)
 
-    def _keep(self) -> list[int]:
-        """Return the rows of shops that are in no group of their class yet; the others are in theirs.
-
-        A million shops are looked up once, and all else is done with arrays.
-        """
-        shops, shards = self.shops, self.placement.shards.values()
-        placed = list(chain.from_iterable(each.names for each in shards))
-        placed_hosts = list(chain.from_iterable(each.hosts for each in shards))
-        numbers = {name: number for number, name in enumerate(self.groups)}
-        of_placed = np.fromiter(
-            map(numbers.get, chain.from_iterable(each.groups for each in shards), repeat(-1)), np.int64, len(placed)
-        )
-        places = dict(zip(placed, range(len(placed)), strict=True))
-        at = np.fromiter(map(places.get, shops.names, repeat(-1)), np.int64, len(shops))
-        group = np.append(of_placed, -1)[at]
-        here = np.zeros(len(placed), np.bool_)
-        here[at[at >= 0]] = True
-        self.left = tuple(sorted(placed[place] for place in np.flatnonzero(~here)))
-        joining = self._joining(group)
-        self._fill(group, np.flatnonzero((group >= 0) & ~joining), at, placed_hosts)
-        return np.flatnonzero(joining).tolist()
-
-    def _joining(self, group: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which shops are to be in another group than that of which the number is given; -1: in none."""
-        shops, groups = self.shops, list(self.groups.values())
+    def _joining(self) -> NDArray[np.bool_]:
+        """Return which shops are to be in another group than that in which they are, or in one at all."""
+        shops, groups, group = self.shops, list(self.groups.values()), self.seats.group
         classes = {name: number for number, name in enumerate(shops.class_names)}
-        class_of = np.array([*(classes.get(each.shop_class, -1) for each in groups), -1], np.int64)
+        class_of = np.array([*(classes.get(each.shop_class, -1) for each in groups), -1], np.int32)
         joining = class_of[group] != shops.classes
         for row in shops.pins:
             its = groups[group[row]] if group[row] >= 0 else None
@@ -184,27 +164,10 @@ class _Regrouper:
         known = np.array([name in self.fleet.shop_classes for name in shops.class_names], np.bool_)
         return np.asarray(joining & known[shops.classes])
 
-    def _fill(
-        self,
-        group: NDArray[np.int64],
-        rows: NDArray[np.int64],
-        at: NDArray[np.int64],
-        placed_hosts: Sequence[tuple[str, ...]],
-    ) -> None:
-        """Put shops into the groups that they are in, and note those whose hosts have changed."""
-        ordered = rows[np.argsort(group[rows], kind="stable")]
-        ends = np.cumsum(np.bincount(group[rows], minlength=len(self.groups))).tolist()
-        start = 0
-        for name, end in zip(self.groups, ends, strict=True):
-            if end > start:
-                self.rows[name] = ordered[start:end].tolist()
-            start = end
-        names = list(self.groups)
-        hosts = self.shops.hosts
-        differs = map(ne, map(placed_hosts.__getitem__, at[rows].tolist()), map(hosts.__getitem__, rows.tolist()))
-        for row in rows[np.fromiter(differs, np.bool_, len(rows))].tolist():
-            shop = self.shops.names[row]
-            self.moved[shop] = PlacedShop(shop, names[group[row]], hosts[row])
+    def _bring_hosts_up_to_date(self, joining: NDArray[np.bool_]) -> None:
+        for row in self.seats.rehosted:
+            if not joining[row]:
+                self._place(row, self.seats.groups[self.seats.group[row]])
 
     def _grains(self) -> dict[str, float]:
         totals = np.bincount(self.shops.classes, self.demand, len(self.shops.class_names))
@@ -231,8 +194,10 @@ class _Regrouper:
             self.groups[name] = Group(name, shop_class, kept)
         if row in self.shops.pins:
             self.groups[name] = replace(self.groups[name], pinned=True)
-        self.groups.setdefault(name, Group(name, shop_class, ()))
-        self._put(row, name)
+        if name not in self.groups:
+            self.groups[name] = Group(name, shop_class, ())
+        self.members.group[row] = self.members.number(name)
+        self._place(row, name)
         self.joined.append(shop)
 
     def _shared(self, shop_class: str, shop: str) -> str:
@@ -240,65 +205,142 @@ class _Regrouper:
             return f"{shop_class}#{_bits(shop)[: self.fresh[shop_class]]}"
         return join(self.groups, shop_class, shop)
 
-    def _put(self, row: int, group: str) -> None:
-        self.rows[group].append(row)
+    def _place(self, row: int, group: str) -> None:
         shop = self.shops.names[row]
         self.moved[shop] = PlacedShop(shop, group, self.shops.hosts[row])
 
+    def _divide_all(self) -> None:
+        limits = {name: _TOO_LARGE * each for name, each in self.grains.items()}
+        for name, size in [*self.members.present()]:
+            if is_shared(name) and size > limits.get(self.groups[name].shop_class, np.inf):
+                self._divide(name)
+
     def _divide(self, name: str) -> None:
-        group, rows = self.groups[name], self.rows[name]
-        if group.shop_class not in self.grains:
-            return
-        size, limit = self.demand[rows].sum(), self.grains[group.shop_class]
-        if size <= _TOO_LARGE * limit or len(rows) < 2 or len(name.partition("#")[2]) >= _BITS:
+        group, rows, depth = self.groups[name], self.members.rows(name), len(name.partition("#")[2])
+        limit = self.grains[group.shop_class]
+        if self.demand[rows].sum() <= _TOO_LARGE * limit or len(rows) < 2 or depth >= _BITS:
             return
         self.split.append(name)
-        del self.rows[name], self.groups[name]
-        depth = len(name.partition("#")[2])
+        self.members.empty(name)
+        del self.groups[name]
+        parts: defaultdict[str, list[int]] = defaultdict(list)
         for row in rows:
             shop = self.shops.names[row]
             large = self.demand[row] > limit
-            part = own_group(group.shop_class, shop) if large else name + _bits(shop)[depth]
+            parts[own_group(group.shop_class, shop) if large else name + _bits(shop)[depth]].append(row)
+        for part, its in parts.items():
             self.groups.setdefault(part, replace(group, name=part))
-            self._put(row, part)
+            self._put(its, part)
         for half in (f"{name}0", f"{name}1"):
-            if half in self.rows:
+            if half in parts:
                 self._divide(half)
+
+    def _put(self, rows: list[int], group: str) -> None:
+        self.members.put(rows, group)
+        for row in rows:
+            self._place(row, group)
 
     def _merge(self) -> None:
         """Make one of two halves that have the same replicas and are both small."""
-        for name in sorted(self.rows, key=len, reverse=True):
-            bits = name.partition("#")[2]
+        limits = {name: _TOO_SMALL * each for name, each in self.grains.items()}
+        halves = [name for name, size in self.members.present() if self._is_small_half(name, size, limits)]
+        for name in sorted(halves, key=len, reverse=True):
             whole, other = name[:-1], f"{name[:-1]}1"
-            if not (bits.endswith("0") and name in self.rows and other in self.rows):
+            if not (name in self.members and other in self.members):
                 continue
             one, two = self.groups[name], self.groups[other]
-            rows = self.rows[name] + self.rows[other]
-            if (
-                replace(two, name=name) == one
-                and one.replicas
-                and one.shop_class in self.grains
-                and self.demand[rows].sum() < _TOO_SMALL * self.grains[one.shop_class]
-            ):
+            small = self.members.size(name) + self.members.size(other) < limits[one.shop_class]
+            if small and one.replicas and replace(two, name=name) == one:
                 self.merged.append(whole)
+                rows = self.members.rows(name) + self.members.rows(other)
                 for half in (name, other):
-                    del self.groups[half], self.rows[half]
+                    self.members.empty(half)
+                    del self.groups[half]
                 self.groups[whole] = replace(one, name=whole)
-                for row in rows:
-                    self._put(row, whole)
+                self._put(rows, whole)
+
+    def _is_small_half(self, name: str, size: float, limits: Mapping[str, float]) -> bool:
+        """Whether a group may be the first half of one that is small."""
+        return name.endswith("0") and is_shared(name) and size < limits.get(self.groups[name].shop_class, 0.0)
 
     def _rejoin(self) -> None:
         """Let small shops of which nothing is special any more be with the others, where those have the same replicas."""
-        for name in [each for each in self.rows if not is_shared(each)]:
-            group, rows = self.groups[name], self.rows[name]
+        for name in [each for each, _ in self.members.present() if not is_shared(each)]:
+            group = self.groups[name]
             limit = _TOO_SMALL * self.grains.get(group.shop_class, 0.0)
-            if not group.replicas or self.demand[rows].sum() > limit or len(rows) != 1:
+            if not group.replicas or self.members.size(name) > limit or len(rows := self.members.rows(name)) != 1:
                 continue
             shared = join(self.groups, group.shop_class, self.shops.names[rows[0]])
-            if shared in self.rows and replace(group, name=shared) == self.groups[shared]:
+            if shared in self.members and replace(group, name=shared) == self.groups[shared]:
                 self.merged.append(name)
-                del self.groups[name], self.rows[name]
-                self._put(rows[0], shared)
+                self.members.empty(name)
+                del self.groups[name]
+                self._put(rows, shared)
+
+
+class _Members:
+    """Which rows are in which group, by numbers of groups, so that nothing is done for each shop that stays where it is."""
+
+    def __init__(self, names: Sequence[str], group: Ints, demand: Floats) -> None:
+        self.numbers = {name: number for number, name in enumerate(names)}
+        self.group = group.copy()
+        self.demand = demand
+        self.counts: list[int] = []
+        self.sizes: list[float] = []
+        """The demand of each group."""
+        self.changed: dict[int, list[int]] = {}
+        """Number -> rows, of groups that have changed since all were counted."""
+        self.ordered: tuple[Index, list[int]] | None = None
+        """All rows by group as they were counted, and where those of each group end."""
+
+    def __contains__(self, name: str) -> bool:
+        number = self.numbers.get(name)
+        return number is not None and self.counts[number] > 0
+
+    def number(self, name: str) -> int:
+        """Return the number of a group, a new one where it has none yet."""
+        return self.numbers.setdefault(name, len(self.numbers))
+
+    def count(self) -> None:
+        """Count the shops and the demand of each group."""
+        places, size = self.group + 1, len(self.numbers) + 1
+        self.counts = np.bincount(places, minlength=size)[1:].tolist()
+        self.sizes = np.bincount(places, self.demand, size)[1:].tolist()
+
+    def present(self) -> Iterator[tuple[str, float]]:
+        """Yield the groups that have shops, with their demand."""
+        return compress(zip(self.numbers, self.sizes, strict=True), self.counts)
+
+    def size(self, name: str) -> float:
+        """Return the demand of a group."""
+        return self.sizes[self.numbers[name]]
+
+    def rows(self, name: str) -> list[int]:
+        """Return the rows of a group."""
+        number = self.numbers[name]
+        if number in self.changed:
+            return self.changed[number]
+        if self.ordered is None:
+            ends = np.cumsum(np.bincount(self.group + 1, minlength=len(self.numbers) + 1)).tolist()
+            self.ordered = np.argsort(self.group, kind="stable"), ends
+        order, ends = self.ordered
+        return [] if number + 1 >= len(ends) else order[ends[number] : ends[number + 1]].tolist()
+
+    def put(self, rows: list[int], name: str) -> None:
+        """Add rows to a group."""
+        number = self.number(name)
+        if number == len(self.counts):
+            self.counts.append(0)
+            self.sizes.append(0.0)
+        self.changed[number] = self.rows(name) + rows
+        self.counts[number] += len(rows)
+        self.sizes[number] += float(self.demand[rows].sum())
+        self.group[rows] = number
+
+    def empty(self, name: str) -> None:
+        """Take all rows out of a group; they are put elsewhere."""
+        number = self.numbers[name]
+        self.changed[number], self.counts[number], self.sizes[number] = [], 0, 0.0
 
 
 def _bits(shop: str) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from shopset.api import ShopClass, ShopSet
 from shopset.core.fleets import Fleet
 from shopset.core.placement.placements import Group, Placement
 from shopset.core.placement.problems import Bools, Floats, Ints, Problem
+from shopset.core.placement.seats import Seated
 from shopset.core.placement.shops import RESOURCES, Shops
 from shopset.core.release.records import ClusterRecord
 
@@ -52,12 +52,12 @@ def model(
     placement: Placement,
     clusters: Mapping[str, ClusterRecord],
     unusable: Set[str] = frozenset(),
-    rows: Mapping[str, Sequence[int]] | None = None,
+    seated: Seated | None = None,
 ) -> Model:
     """Return the problem that a placement poses. Its groups are all of classes that the fleet has.
 
     `clusters` is what the ledger says of clusters; to `unusable` ShopSets nothing new is to come.
-    `rows` is group -> rows of its shops, where the caller knows them.
+    `seated` says which group each shop is in, where the caller knows it.
     """
     groups = tuple(each for each in placement.groups.values() if each.shop_class in fleet.shop_classes)
     shopsets, classes = tuple(fleet.shopsets), tuple(fleet.shop_classes)
@@ -67,7 +67,7 @@ def model(
     allowed = _allowed(fleet, classes)
     kind = np.array([2 * classes.index(each.shop_class) + each.dedicated for each in groups], np.int32)
     wanted = np.array([wanted_replicas(fleet, each) for each in groups], np.int32)
-    demand, weight = group_demand(fleet, shops, placement, groups, rows)
+    demand, weight = group_demand(fleet, shops, placement, groups, seated)
     capacity, assumed = _capacity(fleet, demand)
     problem = Problem(
         capacity=capacity,
@@ -121,25 +121,19 @@ def group_demand(
     shops: Shops,
     placement: Placement,
     groups: Sequence[Group],
-    rows_of: Mapping[str, Sequence[int]] | None = None,
+    seated: Seated | None = None,
 ) -> tuple[Floats, Ints]:
     """Return the demand (G, R) of groups, and how many shops each has (G,)."""
-    if rows_of is not None:
-        return _demand_of_rows(effective_demand(fleet, shops), [rows_of.get(each.name, ()) for each in groups])
     rows = {each.name: row for row, each in enumerate(groups)}
-    members = dict(placement.members.items())
-    of_shops = np.fromiter((rows.get(members.get(name, ""), -1) for name in shops.names), np.int64, len(shops))
-    placed, demand = of_shops >= 0, effective_demand(fleet, shops)
-    sums = [np.bincount(of_shops[placed], demand[placed, column], len(groups)) for column in range(len(RESOURCES))]
+    if seated is None:
+        members = dict(placement.members.items())
+        of_shops = np.fromiter((rows.get(members.get(name, ""), -1) for name in shops.names), np.int64, len(shops))
+    else:
+        row_of = np.array([*(rows.get(name, -1) for name in seated.numbers), -1], np.int64)
+        of_shops = row_of[seated.group]
+    demand, places, size = effective_demand(fleet, shops), of_shops + 1, len(groups) + 1
+    sums = [np.bincount(places, demand[:, column], size)[1:] for column in range(len(RESOURCES))]
     return np.column_stack(sums), sums[-1].astype(np.int32)
-
-
-def _demand_of_rows(demand: Floats, rows: Sequence[Sequence[int]]) -> tuple[Floats, Ints]:
-    counts = np.array([len(each) for each in rows], np.int32)
-    group = np.repeat(np.arange(len(rows)), counts)
-    shop = np.fromiter(chain.from_iterable(rows), np.int64, len(group))
-    sums = [np.bincount(group, demand[shop, column], len(rows)) for column in range(len(RESOURCES))]
-    return np.column_stack(sums), counts
 
 
 def _domains(fleet: Fleet, level: str) -> tuple[tuple[str, ...], list[int]]:

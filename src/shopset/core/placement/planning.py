@@ -35,8 +35,8 @@ def plan_placement(
     `budget` lets so many shops more than needed move, where that makes loads more even: `author` asked for it, for `reason`.
     """
     held = held_back(fleet, seen)
-    grouped = regroup(fleet, seen.shops, seen.placement)
-    found = model(held, seen.shops, grouped.placement, seen.clusters, seen.unusable, grouped.rows)
+    grouped = regroup(fleet, seen.shops, seen.placement, seen.known)
+    found = model(held, seen.shops, grouped.placement, seen.clusters, seen.unusable, grouped.seated)
     goal = targets(held, seen, found, budget)
     step = next_step(held, seen, found, goal)
     after = grouped.placement.with_groups(step.groups) if step.groups else grouped.placement
@@ -53,6 +53,7 @@ def plan_placement(
         after=_utilisation(found, goal.legs),
         conditions=(*conditions(fleet, seen, found, goal, step), *edge_conditions(fleet, after)),
         wake_at=step.wake_at,
+        seats=grouped.seats,
     )
 
 

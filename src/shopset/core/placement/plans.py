@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shopset.core.placement.placements import Placement
+from shopset.core.placement.seats import Seats
 from shopset.core.placement.shops import Shops
 from shopset.core.release.actions import PushCommits
 from shopset.core.release.plans import Condition
@@ -35,6 +36,8 @@ class Seen:
     """Cluster -> its Kubernetes version, where it is known."""
     busy: Mapping[str, str] = field(default_factory=dict)
     """Tier in the middle of a release -> what it is at; looked up only where a wish waits for it."""
+    known: Seats | None = field(default=None, compare=False, repr=False)
+    """`seats` of an earlier plan: it makes a plan cheaper, and never another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class PlacementPlan:
     """Once all moves are made."""
     conditions: tuple[Condition, ...] = ()
     wake_at: datetime | None = None
+    seats: Seats | None = field(default=None, compare=False, repr=False)
+    """What was found of each shop; for the plan after it."""
 
     @property
     def shops_moved(self) -> int:

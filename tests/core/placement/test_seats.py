@@ -1,0 +1,98 @@
+"""Which group each shop is in: what is known of before makes it cheaper, and is never wrong."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shopset.core.placement import seats as module
+from shopset.core.placement.placements import Group, PlacedShop, Placement
+from shopset.core.placement.seats import Seats, find_seats
+from shopset.core.placement.shops import Shops
+from support.placing import make_shops
+
+NAMES = [f"shop-{n:02}" for n in range(12)]
+HOSTS = st.sampled_from([("{}.jp",), ("{}.com",), ("{}.com", "www.{}.com")])
+SOURCE = st.dictionaries(st.sampled_from(NAMES), HOSTS, max_size=12)
+PLACED = st.dictionaries(st.sampled_from(NAMES), st.tuples(st.sampled_from("abcd"), HOSTS), max_size=12)
+GROUPS = st.sets(st.sampled_from("abcd"))
+World = tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, tuple[str, ...]]], set[str]]
+
+
+def hosts_of(name: str, forms: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(form.format(name) for form in forms)
+
+
+def made(world: World) -> tuple[Shops, Placement]:
+    """Return shops of a source, and a placement of maybe others; a group that it names may be missing."""
+    source, placed, groups = world
+    shops = make_shops([(name, "standard", 1.0) for name in source])
+    shops = replace(shops, hosts=[hosts_of(name, source[name]) for name in shops.names])
+    rows = [PlacedShop(name, f"standard#{group}", hosts_of(name, forms)) for name, (group, forms) in placed.items()]
+    return shops, Placement.of([Group(f"standard#{each}", "standard", ()) for each in groups], rows)
+
+
+def said(found: Seats) -> tuple[object, ...]:
+    return found.groups, found.group.tolist(), found.left, found.rehosted
+
+
+def looked_up(shops: Shops, placement: Placement) -> tuple[object, ...]:
+    """Look up each shop, one after the other."""
+    groups = tuple(placement.groups)
+    of = [placement.members.get(name) for name in shops.names]
+    group = [groups.index(each) if each in groups else -1 for each in of]
+    rehosted = [
+        row for row, name in enumerate(shops.names) if group[row] >= 0 and placement.hosts[name] != shops.hosts[row]
+    ]
+    return groups, group, tuple(sorted(set(placement.members) - set(shops.names))), tuple(rehosted)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(SOURCE, PLACED, GROUPS), min_size=1, max_size=3), st.data())
+def test_whatever_is_known_the_answer_is_that_of_looking_up_each(worlds: list[World], data: st.DataObject) -> None:
+    known: Seats | None = None
+    for world in worlds:
+        # Sometimes only a little of it differs from the world before.
+        for _ in range(2):
+            shops, placement = made(world)
+            known = find_seats(shops, placement, known)
+            assert said(known) == looked_up(shops, placement)
+            for name in data.draw(st.lists(st.sampled_from(NAMES), max_size=2)):
+                data.draw(st.sampled_from(world[:2])).pop(name, None)
+
+
+def test_where_much_has_changed_all_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 3)
+    half = dict.fromkeys(NAMES[::2], ("{}.jp",))
+    placed = dict.fromkeys(NAMES, ("a", ("{}.jp",)))
+    before = find_seats(*made((half, placed, {"a"})))
+    for world in (
+        (dict.fromkeys(NAMES, ("{}.jp",)), placed, {"a"}),
+        (dict.fromkeys(half, ("{}.com",)), placed, {"a"}),
+        (half, dict.fromkeys(NAMES, ("b", ("{}.jp",))), {"a", "b"}),
+    ):
+        shops, placement = made(world)
+        assert said(find_seats(shops, placement, before)) == looked_up(shops, placement)
+
+
+class _Once(list[str]):
+    """Names that may be gone through once."""
+
+    gone = False
+
+    def __iter__(self) -> Iterator[str]:
+        assert not self.gone, "each shop is looked at once more"
+        self.gone = True
+        return super().__iter__()
+
+
+def test_shops_that_stay_are_not_gone_through_again() -> None:
+    shops, placement = made((dict.fromkeys(NAMES, ("{}.jp",)), dict.fromkeys(NAMES, ("a", ("{}.jp",))), {"a"}))
+    shops = replace(shops, names=_Once(shops.names))
+    known = find_seats(shops, placement)
+    moved = placement.with_shops([PlacedShop(NAMES[3], "standard#b", ("shop-03.jp",))])
+    moved = moved.with_groups([Group("standard#b", "standard", ("b-1",))])
+    again = find_seats(shops, moved, known)
+    assert again.group.tolist() == [int(row == 3) for row in range(len(NAMES))]
