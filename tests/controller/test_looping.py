@@ -15,6 +15,7 @@ from shopset.controller.metrics import Metrics
 from shopset.controller.objects import Objects
 from shopset.controller.settings import Settings
 from shopset.core.release.actions import PushCommits
+from shopset.engine.ports import GitObservation
 from shopset.gitops import RefusedError
 from shopset.kube.fleets import Reading
 from support.worlds import World
@@ -39,6 +40,38 @@ class ApiServer:
 
     def create(self, _: object) -> None:
         """Take an Event."""
+
+
+def test_git_is_looked_at_when_somebody_pushed_and_not_whenever_an_object_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, looks, rounds = World(tmp_path), list[bool](), threading.Semaphore(0)
+    world.climb("dev")
+    engine, observe = world.workplace.engine, world.workplace.remotes.observe
+
+    def watched(branches: Mapping[str, str], *, look: bool = True) -> GitObservation:
+        looks.append(look)
+        rounds.release()
+        return observe(branches, look=look)
+
+    monkeypatch.setattr(world.workplace.remotes, "observe", watched)
+    objects = Objects(cast("Client", ApiServer()), "fleet")
+    monkeypatch.setattr(objects, "list_all", lambda: None)
+    monkeypatch.setattr(objects, "read", lambda: Reading(engine.fleet, (), ()))
+    monkeypatch.setattr(Loop, "_engine", lambda *_: engine)
+    loop = Loop(objects, Settings("fleet", tmp_path), Metrics(), lambda: True, lambda: world.now)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        for _ in range(2):
+            assert rounds.acquire(timeout=20)
+        for wake in (loop.wake, loop.wake, loop.look, loop.wake):
+            wake("a test")
+            assert rounds.acquire(timeout=20)
+    finally:
+        loop.stop()
+        thread.join()
+    assert looks == [True, True, False, False, True, False]
 
 
 def test_a_hold_that_the_repository_refuses_is_told_and_tried_again_at_leisure(

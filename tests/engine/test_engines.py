@@ -64,6 +64,20 @@ def test_two_engines_on_the_same_remotes_do_every_step_once(world: World) -> Non
     assert observed.ledger.malformed == ()
 
 
+def test_without_a_look_nothing_is_found_and_nothing_is_done_on_old_news(world: World) -> None:
+    world.climb()
+    engine, other = world.workplace.engine, workplace_of(world)
+    engine.plan()
+    world.annotate(release="2")
+    made, observed = engine.plan(look=False)
+    assert (made.actions, observed.looked) == ((), False)
+    assert engine.plan()[0].actions
+    assert not other.engine.act(other.engine.plan()[0].actions).failures
+    # What is known leaves something to do, which somebody else has done meanwhile.
+    made, observed = engine.plan(look=False)
+    assert (made.actions, observed.looked) == (other.engine.plan()[0].actions, True)
+
+
 def test_a_hold_that_came_in_between_makes_the_pin_lose(world: World) -> None:
     world.climb()
     world.annotate(release="2")

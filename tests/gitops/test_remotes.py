@@ -175,6 +175,22 @@ class TestObserving:
         made = two.push_commits(push(tier(None)), {})
         assert one.observe(BRANCHES).tiers["dev"].head == made["tier-0"]
 
+    def test_without_a_look_it_is_as_last_seen_and_pushed_until_a_push_fails(self, parent: Path) -> None:
+        ours, theirs = remotes(parent, "ours"), remotes(parent, "theirs")
+
+        def seen() -> str:
+            return ours.observe(BRANCHES, look=False).repositories[Repository.SYSTEM].branches["ledger"]
+
+        first = theirs.push_commits(push(ledger(None)), {})["ledger"]
+        assert seen() == first, "what was never looked at"
+        second = ours.push_commits(push(ledger(first, b"dev: {level: 1}\n")), {})["ledger"]
+        theirs.observe(BRANCHES)
+        third = theirs.push_commits(push(ledger(second, b"dev: {level: 2}\n")), {})["ledger"]
+        assert seen() == second
+        with pytest.raises(LostRaceError):
+            ours.push_commits(push(ledger(second, b"dev: {level: 3}\n")), {})
+        assert seen() == third
+
     @pytest.mark.parametrize(
         ("commit", "reason"),
         [

@@ -264,9 +264,9 @@ class CrashingGit:
 
     wire: Tripwire
 
-    def observe(self, branches: Mapping[str, str]) -> GitObservation:
+    def observe(self, branches: Mapping[str, str], *, look: bool = True) -> GitObservation:
         """Look at the repositories."""
-        return self.wire.git.observe(branches)
+        return self.wire.git.observe(branches, look=look)
 
     def answer(self, question: IsAncestor | SameTree | SubjectOf | ComponentsOf) -> bool | str | Components:
         """Answer a question."""

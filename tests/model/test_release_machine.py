@@ -1,6 +1,5 @@
 """Random fleets, pushes, failures, requests, crashes and races: whatever happens, the oracle finds no broken rule."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,8 +16,8 @@ from model.wishes import Member
 from model.worlds import PEOPLE, SOURCES, Process, World
 from shopset.core.release.actions import Identity
 from shopset.core.release.requests import Approve, Hold, Hotfix, Request, Resume, Retry, RollBack
+from support.thoroughness import THOROUGH
 
-THOROUGH = os.environ.get("SHOPSET_THOROUGH") == "1"
 CRASHES = st.none() | st.none() | st.integers(1, 9)
 """Steps after which an engine crashes; mostly it does not."""
 CHOICES = st.integers(0, 11)
@@ -193,7 +192,7 @@ class ReleaseMachine(RuleBasedStateMachine):
 
 
 ReleaseMachine.TestCase.settings = settings(
-    max_examples=2000 if THOROUGH else 6,
+    max_examples=40 if THOROUGH else 6,
     stateful_step_count=60 if THOROUGH else 20,
     deadline=None,
     derandomize=not THOROUGH,

@@ -213,8 +213,10 @@ class World:
     # -- engines and people
 
     def run(self, process: Process, crash_after: int | None = None) -> Outcome | None:
-        """Plan and act once; crash after so many steps. Return what it came to, None after a crash."""
-        made, _ = process.engine.plan()
+        """Plan by what is known, else by a look, and act once; crash after so many steps. Return what it came to, None after a crash."""
+        made, _ = process.engine.plan(look=False)
+        if not made.actions:
+            made, _ = process.engine.plan()
         return self._act(process, made.actions, crash_after)
 
     def prepare(self, process: Process) -> None:

@@ -67,6 +67,8 @@ class Loop:
         self._clock = clock
         self._teller = Teller(objects, metrics, clock)
         self._woken = Event()
+        self._pushed = Event()
+        self._looked_at: datetime | None = None
         self._stopping = Event()
         self._workplace: _Workplace | None = None
         self._last: Observed | None = None
@@ -85,6 +87,11 @@ class Loop:
         """Let the loop look now."""
         _log.debug("woken: %s", reason)
         self._woken.set()
+
+    def look(self, reason: str) -> None:
+        """Let the loop look at git, too, now: somebody has pushed."""
+        self._pushed.set()
+        self.wake(reason)
 
     def stop(self) -> None:
         """Let the loop end after the action that it is at."""
@@ -151,8 +158,15 @@ class Loop:
 
     def _pause(self, last: Round, placed: "Placed | None") -> float:
         now, poll = self._clock(), timedelta(seconds=self._settings.poll)
-        pause = pause_until(last.plan, now, poll)
+        pause = pause_until(last.plan, now, poll, None if self._looked_at is None else self._looked_at + poll)
         return pause if placed is None else min(pause, pause_until(placed, now, poll))
+
+    def _is_look_due(self) -> bool:
+        """Whether git is to be looked at even if, by what was last seen of it, nothing is to be done."""
+        if self._pushed.is_set():
+            self._pushed.clear()
+            self._looked_at = None
+        return self._looked_at is None or self._clock() >= self._looked_at + timedelta(seconds=self._settings.poll)
 
     def _place(self, engine: Engine, last: Round) -> "Placed | None":
         """Place the shops, where the fleet has a class of them. What goes wrong with it does not stop the releases."""
@@ -173,12 +187,15 @@ class Loop:
 
     def _converge(self, engine: Engine, reading: Reading) -> Round | None:
         """Do what people ask for, and then act until there is nothing to do now."""
+        now, look = self._clock(), self._is_look_due()
         # What people ask for comes first, also right after a start.
         self._serve(engine, reading, self._last or engine.observe())
         last: Round | None = None
         watching = Watching(sleep=self._sleep, may_act=self._may_act)
-        for last in converge(engine, watching):
+        for last in converge(engine, watching, look=look):
             self._note(last.outcome)
+        if look:
+            self._looked_at = now
         if last is not None:
             self._last = last.observed
             still = wanted(engine.fleet, self._last.ledger, reading.controls)

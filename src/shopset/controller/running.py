@@ -71,7 +71,7 @@ async def run(
         )
         await serve_metrics(stack, ports, metrics.registry)
         if webhook_secret is not None:
-            await serve_webhook(stack, ports, webhook_secret, lambda: objects.repositories, loop.wake)
+            await serve_webhook(stack, ports, webhook_secret, lambda: objects.repositories, loop.look)
         if admission_certificate is not None:
             await serve_admission(stack, ports, admission_certificate, make_application(objects, metrics))
         for thread in threads:

@@ -88,10 +88,10 @@ class Engine:
     """How many actions of one kind and tier are done side by side: tags of two repositories, Applications."""
     _facts: Facts = field(default_factory=Facts)
 
-    def observe(self) -> Observed:
-        """Look at everything once."""
+    def observe(self, *, look: bool = True) -> Observed:
+        """Look at everything once; without `look` git is taken to be as it was last seen."""
         branches = {tier.name: self.fleet.branch(tier.name) for tier in self.fleet.tiers}
-        seen = self.git.observe(branches)
+        seen = self.git.observe(branches, look=look)
         manifests = {name: blob for head in seen.tiers.values() for name, blob in manifests_of(head.files).items()}
         applications, troubles = self.delivery.observe(manifests)
         rendered = {name for head in seen.tiers.values() for name in head.overlays}
@@ -105,11 +105,16 @@ class Engine:
             deliveries=troubles,
             serving=self._serving(seen.repositories, gone) if gone else {},
             facts=self._facts,
+            looked=look,
         )
 
-    def plan(self) -> tuple[Plan, Observed]:
-        """Observe and plan. Returns the plan without open questions, and what it was made from."""
-        return self._settle(lambda observed: plan(self.fleet, observed, self.renderers))
+    def plan(self, *, look: bool = True) -> tuple[Plan, Observed]:
+        """Observe and plan. Returns the plan without open questions, and what it was made from.
+
+        Without `look` git is looked at only where something is to be done: whoever acts has looked.
+        """
+        made, observed = self._settle(lambda observed: plan(self.fleet, observed, self.renderers), look=look)
+        return (made, observed) if look or not made.actions else self.plan()
 
     def respond(self, request: Request, author: Identity) -> tuple[Plan, Observed]:
         """Observe and plan what meets a request. Raises RequestRefusedError."""
@@ -180,8 +185,8 @@ class Engine:
             return dict.fromkeys(gone, 0)
         return reading.placement.serving(gone) if reading.is_whole else dict.fromkeys(gone, 0)
 
-    def _settle(self, make: Callable[[Observed], Plan]) -> tuple[Plan, Observed]:
-        observed = self.observe()
+    def _settle(self, make: Callable[[Observed], Plan], *, look: bool = True) -> tuple[Plan, Observed]:
+        observed = self.observe(look=look)
         made = make(observed)
         while made.questions:
             observed = observed.with_answers(dict(self._answers(made.questions)))

@@ -57,7 +57,7 @@ class GitObservation(Protocol):
 class Git(Protocol):
     """The three repositories. Pushing raises LostRaceError, RefusedError or UnreachableError of `shopset.gitops`."""
 
-    def observe(self, branches: Mapping[str, str]) -> GitObservation:
+    def observe(self, branches: Mapping[str, str], *, look: bool = True) -> GitObservation:
         """Look at the repositories. `branches` is tier -> branch. Never raises for one that cannot be read."""
         ...
 

@@ -47,11 +47,14 @@ class Watching:
     """Asked before each action: once it says no, nothing more is done."""
 
 
-def converge(engine: Engine, watching: Watching) -> Iterator[Round]:
-    """Yield rounds until one has nothing to do or got nothing done. Raises TooManyRacesError."""
+def converge(engine: Engine, watching: Watching, *, look: bool = True) -> Iterator[Round]:
+    """Yield rounds until one has nothing to do or got nothing done. Raises TooManyRacesError.
+
+    `look` as in `Engine.plan`.
+    """
     races = 0
     for _ in range(MOST_ROUNDS):
-        made, observed = engine.plan()
+        made, observed = engine.plan(look=look)
         outcome = engine.act(made.actions, watching.started, watching.may_act)
         yield Round(made, outcome, observed)
         if not watching.may_act():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -93,10 +94,13 @@ class Remotes:
 
     # -- observing
 
-    def observe(self, branches: Mapping[str, str]) -> GitObservation:
-        """Look at the repositories. `branches` is tier -> branch. One that cannot be read has a trouble instead."""
+    def observe(self, branches: Mapping[str, str], *, look: bool = True) -> GitObservation:
+        """Look at the repositories. `branches` is tier -> branch. One that cannot be read has a trouble instead.
+
+        Without `look` what was last seen and pushed is taken for what is there, where nothing has gone wrong since.
+        """
         with ThreadPoolExecutor(len(self._stores)) as pool:
-            seen = dict(zip(self._stores, pool.map(_look, self._stores.values()), strict=True))
+            seen = dict(zip(self._stores, pool.map(partial(_look, anew=look), self._stores.values()), strict=True))
         heads = seen[Repository.SYSTEM].branches
         of_tiers = {tier: heads[branch] for tier, branch in branches.items() if branch in heads}
         try:
@@ -278,9 +282,10 @@ class Remotes:
         return self._placements
 
 
-def _look(store: Store) -> ObservedRepository:
+def _look(store: Store, *, anew: bool) -> ObservedRepository:
     try:
-        store.refresh()
+        if anew or not store.is_current:
+            store.refresh()
         return ObservedRepository(store.heads(), store.tags())
     except GitError as error:
         return ObservedRepository(trouble=_trouble(error))

@@ -39,6 +39,8 @@ class Store:
         self._repository: pygit2.Repository | None = None
         self._opening = Lock()
         self._refs: dict[str, str] = {}
+        self.is_current = False
+        """Whether it was seen, and neither a look nor a push has failed since."""
 
     @property
     def repository(self) -> pygit2.Repository:
@@ -48,6 +50,7 @@ class Store:
 
     def refresh(self) -> None:
         """Bring the local copy up to date. Raises UnreachableError, LocalGitError."""
+        self.is_current = False
         with self.locked():
             listed = self._list()
             try:
@@ -58,6 +61,7 @@ class Store:
             except LocalGitError:
                 # What is local can be had again: a killed fetch may have left locks or half a file behind.
                 self._replace()
+        self.is_current = True
 
     def renew(self) -> None:
         """Make the local copy anew. Raises UnreachableError, LocalGitError."""
@@ -82,11 +86,13 @@ class Store:
         if not wanted:
             return
         refspecs = [f"{commit}:{ref}" for ref, commit in sorted(wanted.items())]
+        was_current, self.is_current = self.is_current, False
         try:
             self.git(["push", "--atomic", "--porcelain", "--no-verify", "--", self.url, *refspecs])
         except FailedError as error:
             raise push_error(error, self.name) from error
         self._remember(wanted)
+        self.is_current = was_current
 
     def git(self, arguments: Sequence[str], stdin: bytes = b"", *, accept: Sequence[int] = (0,)) -> tuple[int, bytes]:
         """Run git in the local copy. Raises as Runner.run, and LocalGitError where there can be no copy."""

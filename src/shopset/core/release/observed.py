@@ -267,6 +267,8 @@ class Observed:
     serving: Mapping[str, int] = field(default_factory=dict)
     """ShopSet that the fleet does not have any more -> how many shops it still serves; 0 where the placement cannot be read."""
     facts: Facts = field(default_factory=Facts)
+    looked: bool = True
+    """Whether git was looked at for it; else it is as it was last seen."""
 
     def with_answers(self, answers: Mapping[Question, Answer]) -> Self:
         """Return the same observation that knows more."""
