@@ -13,15 +13,18 @@ from shopset.core.placement.seats import Seats, find_seats
 from shopset.core.placement.shops import Shops
 from support.placing import make_shops
 
+Hosts = tuple[str, ...]
 NAMES = [f"shop-{n:02}" for n in range(12)]
-HOSTS = st.sampled_from([("{}.jp",), ("{}.com",), ("{}.com", "www.{}.com")])
+JP: Hosts = ("{}.jp",)
+COM: Hosts = ("{}.com",)
+HOSTS: st.SearchStrategy[Hosts] = st.sampled_from([JP, COM, ("{}.com", "www.{}.com")])
 SOURCE = st.dictionaries(st.sampled_from(NAMES), HOSTS, max_size=12)
 PLACED = st.dictionaries(st.sampled_from(NAMES), st.tuples(st.sampled_from("abcd"), HOSTS), max_size=12)
 GROUPS = st.sets(st.sampled_from("abcd"))
-World = tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, tuple[str, ...]]], set[str]]
+World = tuple[dict[str, Hosts], dict[str, tuple[str, Hosts]], set[str]]
 
 
-def hosts_of(name: str, forms: tuple[str, ...]) -> tuple[str, ...]:
+def hosts_of(name: str, forms: Hosts) -> Hosts:
     return tuple(form.format(name) for form in forms)
 
 
@@ -65,13 +68,13 @@ def test_whatever_is_known_the_answer_is_that_of_looking_up_each(worlds: list[Wo
 
 def test_where_much_has_changed_all_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST", 3)
-    half = dict.fromkeys(NAMES[::2], ("{}.jp",))
-    placed = dict.fromkeys(NAMES, ("a", ("{}.jp",)))
+    half = dict.fromkeys(NAMES[::2], JP)
+    placed = dict.fromkeys(NAMES, ("a", JP))
     before = find_seats(*made((half, placed, {"a"})))
     for world in (
-        (dict.fromkeys(NAMES, ("{}.jp",)), placed, {"a"}),
-        (dict.fromkeys(half, ("{}.com",)), placed, {"a"}),
-        (half, dict.fromkeys(NAMES, ("b", ("{}.jp",))), {"a", "b"}),
+        (dict.fromkeys(NAMES, JP), placed, {"a"}),
+        (dict.fromkeys(half, COM), placed, {"a"}),
+        (half, dict.fromkeys(NAMES, ("b", JP)), {"a", "b"}),
     ):
         shops, placement = made(world)
         assert said(find_seats(shops, placement, before)) == looked_up(shops, placement)
@@ -89,7 +92,7 @@ class _Once(list[str]):
 
 
 def test_shops_that_stay_are_not_gone_through_again() -> None:
-    shops, placement = made((dict.fromkeys(NAMES, ("{}.jp",)), dict.fromkeys(NAMES, ("a", ("{}.jp",))), {"a"}))
+    shops, placement = made((dict.fromkeys(NAMES, JP), dict.fromkeys(NAMES, ("a", JP)), {"a"}))
     shops = replace(shops, names=_Once(shops.names))
     known = find_seats(shops, placement)
     moved = placement.with_shops([PlacedShop(NAMES[3], "standard#b", ("shop-03.jp",))])

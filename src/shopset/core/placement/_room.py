@@ -25,7 +25,7 @@ class Room:
     def __init__(self, problem: Problem, legs: Ints, limit: Floats) -> None:
         """Begin at some legs. `limit` (S, R) is the most that each ShopSet may have."""
         self._problem = problem
-        self._resources: int = problem.capacity.shape[1]
+        self._resources = len(problem.follows_traffic)
         self._follows = problem.follows_traffic.tolist()
         self._used: list[float] = normal_loads(problem, legs).ravel().tolist()
         self._limit: list[float] = (limit * FULL + _LEAST).ravel().tolist()
@@ -80,7 +80,7 @@ class Room:
             if not there:
                 del adding[full]
                 continue
-            key = min(there, key=lambda key: (key in last, -made[key][full]))  # asked at once
+            key = min(there, key=lambda key: (key in last, -made[key][full]))
             self.put({place: -amount for place, amount in made[key].items()})
             back.add(key)
         return back
