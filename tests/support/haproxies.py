@@ -85,12 +85,21 @@ def running(
             haproxy.kill()
 
 
-def start(program: str, file: Path, log: Path, *, master: Path | None = None) -> Running:
+def start(
+    program: str, file: Path, log: Path, *, master: Path | None = None, environment: dict[str, str] | None = None
+) -> Running:
     """Start HAProxy in a process group of its own; whoever calls this ends it with `kill`."""
     command = [program, *(["-W", "-S", str(master)] if master else ["-db"]), "-f", str(file)]
     with log.open("ab") as output:
         return Running(
-            subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True),
+            subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=environment,
+            ),
             log,
         )
 

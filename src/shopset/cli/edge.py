@@ -4,6 +4,7 @@ import difflib
 import ipaddress
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,7 +84,9 @@ def config(
     except ValueError as error:
         raise RequestRefusedError(str(error)) from error
     if maps is not None:
-        lines = (f"{host} {value}\n" for host, value in _entries(placement, _shops(placement)))
+        # HAProxy reads an ordered map several times as fast.
+        entries = sorted(_entries(placement, _shops(placement)), key=itemgetter(0))
+        lines = (f"{host} {value}\n" for host, value in entries)
         maps.mkdir(parents=True, exist_ok=True)
         with (maps / Path(place.hosts_map).name).open("w", encoding="ascii") as file:
             file.writelines(lines)

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from shopset.edge.routes import host_entries
 from shopset.edge_agent.folders import Generation, describe, map_lines, now, write
 from shopset.edge_agent.following import Branch, Snapshot
 from shopset.edge_agent.haproxies import ENVIRONMENT
+from shopset.edge_agent.ordering import ordered
 
 _SHORT: Final = 12
 
@@ -56,7 +58,7 @@ def fold(branch: Branch, snapshot: Snapshot, side: Side, place: Place, folder: P
     written = _Written()
     text = configuration_text(side, place, name).encode()
     write(folder / "haproxy.cfg", [text])
-    write(folder / "maps" / "hosts.map", _lines(branch, snapshot, side, name, written))
+    write(folder / "maps" / "hosts.map", _lines(branch, snapshot, side, name, folder, written))
     write(folder / "maps" / "moved.map", map_lines([(COMMIT_KEY, snapshot.commit)]))
     generation = Generation(
         name,
@@ -86,23 +88,25 @@ def write_check(folder: Path, side: Side, place: Place) -> Path:
     return beside / "haproxy.cfg"
 
 
-def _lines(branch: Branch, snapshot: Snapshot, side: Side, name: str, written: _Written) -> Iterator[bytes]:
-    for piece in _pieces(branch, snapshot, side, name, written):
+def _lines(
+    branch: Branch, snapshot: Snapshot, side: Side, name: str, folder: Path, written: _Written
+) -> Iterator[bytes]:
+    shards = _shards(branch, snapshot, side, written)
+    written.hosts = 1
+    for piece in chain([f"{GENERATION_KEY} {name}\n".encode()], ordered(shards, folder)):
         written.digest.update(piece)
         yield piece
 
 
-def _pieces(branch: Branch, snapshot: Snapshot, side: Side, name: str, written: _Written) -> Iterator[bytes]:
-    written.hosts = 1
-    yield f"{GENERATION_KEY} {name}\n".encode()
+def _shards(branch: Branch, snapshot: Snapshot, side: Side, written: _Written) -> Iterator[list[bytes]]:
     for path, blob in sorted(snapshot.shards.items()):
         read = branch.read(path, blob)
         written.problems += read.problems
         for shop in read.shard:
             written.groups[shop.group] += len(shop.hosts)
-        lines = [f"{host} {value}\n" for host, value in host_entries(read.shard, side.facts, side.routes)]
+        lines = [f"{host} {value}\n".encode() for host, value in host_entries(read.shard, side.facts, side.routes)]
         written.hosts += len(lines)
-        yield "".join(lines).encode()
+        yield lines
 
 
 __all__ = ["Folded", "configuration_text", "fold", "generation_name", "write_check"]
