@@ -75,7 +75,7 @@ def test_a_push_acts_at_once_and_haproxy_outlives_the_agent() -> None:
             running.until(lambda: not here.differing_from(commit))
 
 
-def test_files_are_rendered_by_hand_as_the_agent_writes_them() -> None:
+def test_files_are_rendered_by_hand_as_the_agent_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = CliRunner()
     with edge(newer()) as here:
         commit = here.repository.push(placement(GROUPS, SHOPS, ENDPOINTS))
@@ -88,11 +88,13 @@ def test_files_are_rendered_by_hand_as_the_agent_writes_them() -> None:
             "--state",
             str(here.folder.path),
             "--repository",
-            str(here.repository.path),
+            here.repository.path.name,
             "--http",
             here.place.http[0],
         ]
         options += ["--threads", "1", "--connections", "1000", "--haproxy", newer()]
+        # A folder may be named from where a person is.
+        monkeypatch.chdir(here.repository.path.parent)
         assert runner.invoke(app, ["render", *options]).exit_code == 0
         assert written == {path: (here.folder.path / path).read_bytes() for path in written}
         assert runner.invoke(app, ["render", *options, "--commit", commit[:10]]).exit_code == 0
@@ -100,9 +102,10 @@ def test_files_are_rendered_by_hand_as_the_agent_writes_them() -> None:
         wrong = runner.invoke(app, ["check", "--state", str(here.folder.path), "--haproxy", newer()])
         assert (wrong.exit_code, "reload it" in wrong.output) == (1, True)
         assert runner.invoke(app, ["render", *options, "--commit", "0" * 40]).exit_code == 1
+        monkeypatch.undo()
 
 
-@pytest.mark.parametrize("verb", ["run", "render", "check", "accept", "status", "version"])
+@pytest.mark.parametrize("verb", ["run", "render", "check", "ask", "accept", "status", "version"])
 def test_every_verb_explains_itself(verb: str) -> None:
     found = CliRunner().invoke(app, [verb, "--help"])
     assert found.exit_code == 0

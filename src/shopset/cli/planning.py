@@ -124,6 +124,9 @@ def apply(settings: Settings, *, yes: bool) -> int:
     _show_both(printer, workplace, made, placed)
     if not made.actions and not (placed and placed.actions):
         return tell_unseen(observed)
+    if not yes and not sys.stdin.isatty():
+        complain("error: not on a terminal: give --yes to apply without being asked. Nothing was written.")
+        return exits.USAGE
     if not yes and not _agreed():
         printer.line("Nothing was written.")
         return exits.OK
@@ -167,9 +170,6 @@ def report(printer: Printer, outcome: Outcome) -> int:
 
 
 def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        complain("error: not on a terminal: give --yes to apply without being asked")
-        return False
     sys.stdout.write("Do it? Only 'yes' is taken for it: ")
     sys.stdout.flush()
     return sys.stdin.readline().strip() == "yes"

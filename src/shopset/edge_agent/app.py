@@ -166,7 +166,7 @@ def run(
         given = Given(
             folder,
             place,
-            repository,
+            _repository(repository),
             _environment(git_credentials),
             Settings(poll=poll),
             timeout,
@@ -231,7 +231,7 @@ def render(
         given = Given(
             folder,
             place,
-            repository,
+            _repository(repository),
             _environment(git_credentials),
             timeout=timeout,
             haproxy=_absolute(haproxy),
@@ -351,6 +351,11 @@ def _environment(credentials: Path | None) -> dict[str, str]:
 
 def _absolute(path: Path | None) -> str | None:
     return str(path.absolute()) if path else None
+
+
+def _repository(named: str) -> str:
+    """Return a repository as git finds it from wherever it runs: a folder by its whole path."""
+    return str(Path(named).absolute()) if Path(named).is_dir() else named
 
 
 def _secrets(namespace: str, labels: str, kubeconfig: Path | None, context: str | None) -> Secrets | None:
