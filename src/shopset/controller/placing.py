@@ -22,6 +22,7 @@ from shopset.core.placement.failing import Verdict, asks_for_failover
 from shopset.core.placement.modelling import model
 from shopset.core.placement.planning import counted
 from shopset.core.placement.plans import PlacementPlan, Seen, shops_of
+from shopset.core.placement.seats import Seats
 from shopset.core.placement.shops import Shops
 from shopset.core.placement.tables import RESOURCES, Table, wish_of
 from shopset.core.release.observed import Observed
@@ -106,7 +107,7 @@ class Placing:
             return Placed()
         if last.seen.head is not None:
             self._objects.shops.place(last.seen.placement)
-        told, states = self._tell(fleet, last.seen)
+        told, states = self._tell(fleet, last.seen, last.plan.seats)
         failed = [
             Condition(fleet.platform.reference, "Placed", "ActionFailed", f"{each.action.what}: {each.error}")
             for each in last.outcome.failures
@@ -194,12 +195,16 @@ class Placing:
             message = f"{counted(shops_of(made.later), 'shop')} still to move, in waves"
             yield Condition(fleet.platform.reference, "Settled", "Moving", message, "Info")
 
-    def _tell(self, fleet: Fleet, seen: Seen) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, int]]:
+    def _tell(
+        self, fleet: Fleet, seen: Seen, seats: Seats | None
+    ) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, int]]:
         """Return what the statuses of ShopSets say, and how many shops are placed. Counted anew only where something changed."""
         known = self._told
         if known is not None and known[0].placement is seen.placement and known[0].shops is seen.shops:
             return known[1:]
-        problem = (found := model(fleet, seen.shops, seen.placement, seen.clusters, seen.unusable)).problem
+        seated = None if seats is None else seats.seated
+        found = model(fleet, seen.shops, seen.placement, seen.clusters, seen.unusable, seated)
+        problem = found.problem
         shares = utilisation(problem, loads(problem, problem.legs).rows)[0].max(1, initial=0.0)
         serving = seen.placement.serving(fleet.shopsets)
         told = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 
 import pytest
 from hypothesis import given, settings
@@ -78,6 +79,17 @@ def test_where_much_has_changed_all_are_looked_up_again(monkeypatch: pytest.Monk
     ):
         shops, placement = made(world)
         assert said(find_seats(shops, placement, before)) == looked_up(shops, placement)
+
+
+@given(
+    st.integers(0, 200), st.integers(0, 3), st.integers(0, 3), st.lists(st.integers(0, 1)), st.lists(st.integers(0, 1))
+)
+def test_how_much_is_alike_is_what_going_through_both_finds(
+    same: int, i: int, j: int, one: list[int], other: list[int]
+) -> None:
+    old, new = [7] * i + [5] * same + one, [8] * j + [5] * same + other
+    pairs = zip(old[i:], new[j:], strict=False)
+    assert module._alike(old, i, new, j) == len([*takewhile(lambda pair: pair[0] == pair[1], pairs)])
 
 
 class _Once(list[str]):

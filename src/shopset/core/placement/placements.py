@@ -91,11 +91,11 @@ class Placement:
         """Return ShopSet -> how many shops it serves, of those of some ShopSets that serve any. It looks at every shop once."""
         wanted = frozenset(shopsets)
         groups = {name: hers for name, each in self.groups.items() if (hers := wanted.intersection(each.replicas))}
+        counts = Counter(self.members.values()) if groups else {}
         found: Counter[str] = Counter()
-        if groups:
-            for group in self.members.values():
-                found.update(groups.get(group, ()))
-        return {name: found[name] for name in sorted(found)}
+        for name, hers in groups.items():
+            found.update(dict.fromkeys(hers, counts.get(name, 0)))
+        return {name: found[name] for name in sorted(found) if found[name]}
 
     def owners(self, hosts: Collection[str]) -> dict[str, str]:
         """Return host -> the shop that has it, of some hosts. It looks at every shop once."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, compress, count, repeat
 from operator import ne
 from typing import Any, Final
 
@@ -36,6 +36,11 @@ class Seats:
     rehosted: tuple[int, ...] = ()
     """Rows of the shops that are placed with other hosts than they have."""
 
+    @property
+    def seated(self) -> "Seated":
+        """The same without what has changed."""
+        return Seated(_numbers(self.groups), self.group)
+
 
 @dataclass(frozen=True, eq=False)
 class Seated:
@@ -57,30 +62,25 @@ def find_seats(shops: Shops, placement: Placement, known: Seats | None = None) -
 
 
 def _from_scratch(shops: Shops, placement: Placement) -> Seats:
-    """Look up every shop once; all else is done with arrays."""
-    shards = placement.shards
-    placed = list(chain.from_iterable(each.names for each in shards.values()))
+    """Sort the shops of the placement by name, as the others are, and go through both at once; all else is done with arrays."""
+    shards, groups = placement.shards, tuple(placement.groups)
+    names = list(chain.from_iterable(each.names for each in shards.values()))
     hosts = list(chain.from_iterable(each.hosts for each in shards.values()))
-    groups = tuple(placement.groups)
+    order = sorted(range(len(names)), key=names.__getitem__)
+    placed = Shops([names[each] for each in order], [hosts[each] for each in order])
+    same = _same(placed, shops)
     named = chain.from_iterable(each.groups for each in shards.values())
-    of_placed = np.fromiter(map(_numbers(groups).get, named, repeat(-1)), np.int32, len(placed))
-    places = dict(zip(placed, range(len(placed)), strict=True))
-    at = np.fromiter(map(places.get, shops.names, repeat(-1)), np.int64, len(shops))
-    group = np.append(of_placed, np.int32(-1))[at]
-    gone = np.ones(len(placed), np.bool_)
-    gone[at[at >= 0]] = False
-    rows = np.flatnonzero(group >= 0)
-    then, now = map(hosts.__getitem__, at[rows].tolist()), map(shops.hosts.__getitem__, rows.tolist())
-    differs = np.fromiter(map(ne, then, now), np.bool_, len(rows))
-    left = sorted(placed[place] for place in np.flatnonzero(gone).tolist())
-    return Seats(shops, shards, groups, group, tuple(left), tuple(rows[differs].tolist()))
+    of_placed = np.fromiter(map(_numbers(groups).get, named, repeat(-1)), np.int32, len(names))
+    group = np.append(of_placed[order], np.int32(-1))[same.rows]
+    left = tuple(placed.names[row] for row in same.removed)
+    return Seats(shops, shards, groups, group, left, tuple(row for row in same.rehosted if group[row] >= 0))
 
 
 def _again(shops: Shops, placement: Placement, known: Seats) -> Seats | None:
     """Look up what has changed; None where that is much."""
     same = _same(known.shops, shops)
     replaced = _replaced(known.shards, shards := placement.shards)
-    if same is None or replaced is None:
+    if replaced is None:
         return None
     groups = tuple(placement.groups)
     group = np.append(_renumbered(known, groups), np.int32(-1))[same.rows]
@@ -147,27 +147,37 @@ class _Same:
     """Rows of shops with other hosts than before."""
 
 
-def _same(before: Shops, after: Shops) -> _Same | None:
-    """Compare some shops with others; None where they differ much."""
+def _same(before: Shops, after: Shops) -> _Same:
+    """Compare some shops with others: by going through both, which are sorted, or by name, where they differ much."""
     old, new = before.names, after.names
     rows = np.full(len(new), -1, np.int64)
     removed: list[int] = []
     rehosted: list[int] = []
-    i = j = differences = 0
-    while i < len(old) or j < len(new):
+    i = j = 0
+    for _ in range(_MOST):
         length = _alike(old, i, new, j)
         rows[j : j + length] = np.arange(i, i + length)
         rehosted += _differing(before.hosts, i, after.hosts, j, length)
         i, j = i + length, j + length
-        if i < len(old) and (j == len(new) or old[i] < new[j]):
+        if i == len(old) or j == len(new):
+            return _Same(rows, [*removed, *range(i, len(old))], rehosted)
+        if old[i] < new[j]:
             removed.append(i)
             i += 1
-        elif j < len(new):
+        else:
             j += 1
-        differences += 1
-        if max(differences, len(rehosted)) > _MOST:
-            return None
-    return _Same(rows, removed, rehosted)
+    return _same_by_name(before, after)
+
+
+def _same_by_name(before: Shops, after: Shops) -> _Same:
+    places = dict(zip(before.names, range(len(before)), strict=True))
+    rows = np.fromiter(map(places.get, after.names, repeat(-1)), np.int64, len(after))
+    here = np.zeros(len(before), np.bool_)
+    here[rows[rows >= 0]] = True
+    there = np.flatnonzero(rows >= 0)
+    then, now = map(before.hosts.__getitem__, rows[there].tolist()), map(after.hosts.__getitem__, there.tolist())
+    differs = np.fromiter(map(ne, then, now), np.bool_, len(there))
+    return _Same(rows, np.flatnonzero(~here).tolist(), there[differs].tolist())
 
 
 def _alike(old: Sequence[object], i: int, new: Sequence[object], j: int) -> int:
@@ -186,12 +196,7 @@ def _alike(old: Sequence[object], i: int, new: Sequence[object], j: int) -> int:
 
 def _differing(old: Sequence[Any], i: int, new: Sequence[Any], j: int, length: int) -> list[int]:
     """Return where two parts of one length differ, as places of the second."""
-    found: list[int] = []
     if old is new and i == j:
-        return found
+        return []
     one, other = old[i : i + length], new[j : j + length]
-    start = 0
-    while (start := start + _alike(one, start, other, start)) < length and len(found) <= _MOST:
-        found.append(j + start)
-        start += 1
-    return found
+    return [] if one == other else [*compress(count(j), map(ne, one, other))]
