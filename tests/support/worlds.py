@@ -168,13 +168,13 @@ class World:
         for each in converge(self.workplace.engine, Watching(lambda _: None)):
             assert not each.outcome.failures, each.outcome.failures
         self.now += timedelta(seconds=seconds)
-        return self.plan()[0]
+        return self.workplace.engine.plan(look=False)[0]
 
     def settle(self, reached: Callable[[Plan, Observed], bool], rounds: int = 60) -> Observed:
         """Go on until something holds."""
         for _ in range(rounds):
             self.step()
-            plan, observed = self.plan()
+            plan, observed = self.workplace.engine.plan(look=False)
             if reached(plan, observed):
                 return observed
         message = f"it does not hold: {plan.outlooks} {plan.conditions}"

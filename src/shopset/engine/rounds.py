@@ -50,11 +50,11 @@ class Watching:
 def converge(engine: Engine, watching: Watching, *, look: bool = True) -> Iterator[Round]:
     """Yield rounds until one has nothing to do or got nothing done. Raises TooManyRacesError.
 
-    `look` as in `Engine.plan`.
+    `look` is for the first, as in `Engine.plan`: what the others come after has looked.
     """
     races = 0
-    for _ in range(MOST_ROUNDS):
-        made, observed = engine.plan(look=look)
+    for number in range(MOST_ROUNDS):
+        made, observed = engine.plan(look=look and number == 0)
         outcome = engine.act(made.actions, watching.started, watching.may_act)
         yield Round(made, outcome, observed)
         if not watching.may_act():
