@@ -7,13 +7,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support import reaping
 from testbed.keeping import end
 from testbed.records import Bed
 
@@ -27,6 +30,8 @@ settings.load_profile("any machine")
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ[BED] = tempfile.mkdtemp(prefix="shopset-bed-")
+        os.environ[reaping.VARIABLE] = mark = uuid4().hex
+        config.add_cleanup(partial(reaping.stop, reaping.start(mark)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
