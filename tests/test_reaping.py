@@ -26,8 +26,7 @@ def test_what_has_the_mark_of_a_run_that_is_gone_is_ended_and_nothing_else() -> 
     finally:
         for each in (ours, stubborn, other):
             each.kill()
-            each.wait()
-        stubborn.stdout.close()
+            each.communicate()
 
 
 def test_this_run_has_a_mark() -> None:
