@@ -5,7 +5,7 @@ that a million shops never have to be in memory at once.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -95,17 +95,19 @@ def compare(
     orphans, is_cut = 0, False
     for were, are in shards:
         theirs, hers = list(were), list(are)
-        was, now = (
-            _first(host_entries(theirs, old.facts, old.routes)),
-            _first(host_entries(hers, new.facts, new.routes)),
-        )
-        before.update(_hosts_of(theirs))
-        after.update(_hosts_of(hers))
+        there, here = ({host for shop in shops for host in shop.hosts} for shops in (theirs, hers))
+        _count(before, theirs)
+        _count(after, hers)
         # A host may come back in another shard, so what is gone is known at the end. Hashes are enough to count by.
-        gone.update(hash(host) for host in was if host not in now)
-        come.update(hash(host) for host in now if host not in was)
-        orphans += sum(1 for host in _orphans(theirs, hers, old, new) if host in was)
+        gone.update(map(hash, there - here))
+        come.update(map(hash, here - there))
+        orphans += sum(1 for host in _orphans(theirs, hers, old, new) if host in there)
+        # What is not collected any more is only counted.
         if not is_cut:
+            was, now = (
+                _first(host_entries(theirs, old.facts, old.routes)),
+                _first(host_entries(hers, new.facts, new.routes)),
+            )
             entries |= {host: GONE for host in was if host not in now and entries.get(host, GONE) == GONE}
             entries |= {host: value for host, value in now.items() if _identity(was.get(host, "")) != _identity(value)}
             is_cut = len(entries) > most
@@ -170,15 +172,16 @@ def _identity(value: str) -> str:
     return value[: value.find(":", value.find(":") + 1)] if value else ""
 
 
-def _hosts_of(shops: Iterable[PlacedShop]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for shop in shops:
-        found[shop.group] += len(shop.hosts)
-    return found
+def _count(counts: Counter[str], shops: Iterable[PlacedShop]) -> None:
+    """Count the hosts of groups."""
+    for _, group, hosts in shops:
+        counts[group] += len(hosts)
 
 
-def _orphans(were: Iterable[PlacedShop], are: Iterable[PlacedShop], old: Side, new: Side) -> Iterator[str]:
+def _orphans(were: Iterable[PlacedShop], are: Sequence[PlacedShop], old: Side, new: Side) -> Iterator[str]:
     """Yield the hosts of shops that were served and are no more."""
+    if all(shop.group in new.served for shop in are):
+        return
     served = {shop.name for shop in were if shop.group in old.served}
     for shop in are:
         if shop.name in served and shop.group not in new.served:
