@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,6 +13,10 @@ sys.path.insert(0, str(ROOT / "src"))
 DEFINITIONS = ("deploy/crds", "charts/shopset/files/crds")
 MONITORING = ROOT / "deploy" / "monitoring"
 RULES = {"controller": ("controller-alerts",), "edge": ("edge-recording", "edge-alerts")}
+VALUES = ROOT / "charts" / "shopset" / "values.yaml"
+FREE = {"podSecurityContext", "securityContext", "resources", "labels"}
+"""Values that are Kubernetes' own or people's: whatever is in them."""
+TYPES = {bool: "boolean", int: "integer", list: "array", str: "string"}
 APPLICATIONS = {"controller": "shopset", "edge": "shopset-edge"}
 
 from shopset.api import KINDS, json_schema  # noqa: E402
@@ -38,6 +43,24 @@ def generated() -> Iterator[tuple[Path, str]]:
         for folder in DEFINITIONS:
             yield ROOT / folder / file, _yaml(definition, "shopset.api")
     yield from _monitoring()
+    yield VALUES.with_name("values.schema.json"), _json(_values())
+
+
+def _values() -> dict[str, Any]:
+    found = _schema(yaml.safe_load(VALUES.read_text()))
+    # What a chart that has this one as a part gives to all of its parts.
+    found["properties"]["global"] = {"type": "object"}
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **found}
+
+
+def _schema(default: Any) -> dict[str, Any]:
+    """Return what Helm takes in place of a default: a name that is not there would be ignored without a word."""
+    if isinstance(default, dict):
+        if not default:
+            return {"type": "object"}
+        properties = {key: _schema({} if key in FREE and value else value) for key, value in default.items()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+    return {"type": TYPES[type(default)]}
 
 
 def _monitoring() -> Iterator[tuple[Path, str]]:

@@ -123,6 +123,15 @@ def test_what_is_switched_off_is_not_there() -> None:
     assert not kinds & {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "NetworkPolicy"}
 
 
+def test_a_value_that_is_not_there_is_refused() -> None:
+    wrong = [program("helm"), "template", "shopset", str(CHART), "--kube-version=1.36.3", "--set=edge.enable=true"]
+    done = subprocess.run(wrong, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "'enable' not allowed" in done.stderr
+    # A chart that has this one as a part gives it what is for all of its parts.
+    assert template("--set=global.region=tokyo")
+
+
 def test_namespaces_are_the_users_to_set() -> None:
     objects = by_name(template("--set=fleet.namespace=fleet,argocd.namespace=cd"))
     assert ("Role", "fleet", "shopset-controller-fleet") in objects
