@@ -16,6 +16,7 @@ import typer.main
 import yaml
 
 from shopset.edge_agent.app import app
+from shopset.edge_agent.haproxies import environment
 from support.certificates import KEY, certificate, public, shown
 from support.edge_agents import edge, placement
 from support.haproxies import debian
@@ -157,6 +158,17 @@ def unit(name: str) -> configparser.RawConfigParser:
     return found
 
 
+def test_haproxy_has_large_pages_whoever_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent, the unit and the Pod; what is in the agent's environment counts more."""
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    wanted = environment()["GLIBC_TUNABLES"]
+    assert unit("shopset-haproxy.service").get("Service", "Environment") == f"GLIBC_TUNABLES={wanted}"
+    container = next(each for each in pod(kustomized(EDGE))["containers"] if each["name"] == "haproxy")
+    assert {"name": "GLIBC_TUNABLES", "value": wanted} in container["env"]
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
+    assert environment()["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=1"
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="a machine without systemd")
 def test_systemd_understands_the_units(tmp_path: Path) -> None:
     """With programs that are there: systemd looks for them."""
@@ -296,10 +308,9 @@ def test_secrets_are_served_renewed_and_taken_away_by_the_edges_own_token(instal
             for name, pem in (("tea", first), ("x", other)):
                 wait_for(name, lambda n=name, p=pem: shown(https, f"{n}.example.com") == public(p), alive)  # type: ignore[misc]
             apply_certificate(installed, "tea", second)
+            installed.done("delete", "secret", "other", "-n", "shopset-certificates")
             wait_for("the renewed one", lambda: shown(https, "tea.example.com") == public(second), alive)
-            installed.done("delete", "secret", "tea", "-n", "shopset-certificates")
-            wait_for("its end", lambda: not shown(https, "tea.example.com"), alive)
-            assert shown(https, "x.example.com") == public(other)
+            wait_for("the other's end", lambda: not shown(https, "x.example.com"), alive)
         finally:
             processes.stop()
     log = (tmp_path / "logs" / "agent.log").read_text()
