@@ -23,7 +23,7 @@ from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeHealth, EdgeS
 from shopset.core.placement.placements import Group, PlacedShop
 from shopset.edge.configuration import Place, configuration
 from shopset.edge.routes import host_entries, routes
-from shopset.edge_agent.runtime import Runtime, batches
+from shopset.edge_agent.haproxies import environment
 from support.haproxies import Running, start, wait_until_ready
 from support.origins import free_port
 
@@ -125,9 +125,9 @@ def place_of(folder: Path, port: int, **settings: Any) -> Place:
 
 
 def write_hosts(folder: Path, facts: EdgeFacts, groups: Mapping[str, Group], shops: Iterable[PlacedShop]) -> None:
-    """Write the large map."""
+    """Write the large map, as the agent orders it."""
     with (folder / "maps" / "hosts.map").open("w") as file:
-        file.writelines(f"{host} {value}\n" for host, value in entries(facts, groups, shops))
+        file.writelines(sorted(f"{host} {value}\n" for host, value in entries(facts, groups, shops)))
 
 
 def entries(facts: EdgeFacts, groups: Mapping[str, Group], shops: Iterable[PlacedShop]) -> Iterator[tuple[str, str]]:
@@ -161,13 +161,6 @@ def bare(text: str) -> str:
             continue
         lines.append(_CONDITION.sub("", line) if line.startswith("    http-request allow if ") else line)
     return "\n".join(lines) + "\n"
-
-
-def swap_unchecked(runtime: Runtime, name: str, changed: Mapping[str, str]) -> None:
-    """Swap a map without reading it again: the time that HAProxy needs."""
-    version = runtime.ask(f"prepare map {name}").split()[-1]
-    runtime.tell_all((f"add map @{version} {name}", batch) for batch in batches(changed))
-    runtime.tell(f"commit map @{version} {name}")
 
 
 # --- Processes --------------------------------------------------------------------------------------------------------
@@ -213,11 +206,11 @@ def memory(pid: int) -> float:
 
 @contextmanager
 def measured(program: str, file: Path, port: int) -> Iterator[Started]:
-    """Run HAProxy on its core."""
+    """Run HAProxy on its core, with the environment that the agent gives it."""
     os.sched_setaffinity(0, {EDGE_CORE})
     begin = time.perf_counter()
     try:
-        running = start(program, file, file.with_suffix(".log"))
+        running = start(program, file, file.with_suffix(".log"), environment=environment())
     finally:
         os.sched_setaffinity(0, set(range(os.cpu_count() or 1)))
     try:
@@ -346,10 +339,14 @@ class OpenLoop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+        self.stop()
         self._process.wait()
         self._output.close()
+
+    def stop(self) -> None:
+        """Send no more, before the time has come."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
 
     def result(self, since: float = 0.0, until: float = float("inf")) -> Load:
         """Wait for the end; count what was sent between two times (of the clock)."""
@@ -373,6 +370,11 @@ class OpenLoop:
         return Load(
             len(seen), good, statistics.median(took), took[int(len(took) * 0.99)], took[-1], statuses, first, last
         )
+
+
+def latencies(load: Load) -> str:
+    """Return the median, that of 99 of 100, and the worst."""
+    return " / ".join(f"{1000 * each:.1f}" for each in (load.median, load.p99, load.most)) + " ms"
 
 
 def milliseconds(seconds: Sequence[float], digits: int = 0) -> str:
