@@ -113,6 +113,8 @@ def ask(settings: Settings, request: PlacementRequest, nothing: str, *, dry_run:
             return exits.SOMETHING_TO_DO if made.actions else exits.OK
         if not made.actions and not made.later and made.wake_at is None:
             printer.line(f"Nothing to do: {nothing}.")
+            show_conditions_of(printer, made.conditions)
+            tell_waiting(printer, made)
             return exits.OK
         if not races:
             show_placement(printer, made)

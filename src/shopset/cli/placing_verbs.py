@@ -14,7 +14,7 @@ cluster_app = typer.Typer(
 ShopArgument = Annotated[str, typer.Argument(metavar="SHOP", help="A shop's name, or one of its hosts.")]
 ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="A cluster's name.")]
 NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Only record it; the controller or shopctl run goes on with it.")
+    bool, typer.Option("--no-wait", help="Only the first step; the controller or shopctl run goes on with it.")
 ]
 
 
