@@ -1,6 +1,7 @@
 """A lost cluster of a million shops, from `git push` of the placement to routing by it, with the agent; its memory, and its CPU when idle.
 
-The agent watches the repository on this disk; each push changes thousands of groups, there and back again.
+The agent watches the repository on this disk; each push changes thousands of groups, there and back again. At last one gives every
+shop another group, beside steady requests: that is more than an overlay takes, so the agent folds by itself.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import edges
 from bench_placement_branch import AT, by_hand, git, remotes
 from measuring import cpu_seconds, peak_memory, spread
 from shopset.core.placement.edges import EdgeClass, RateLimit
-from shopset.core.placement.formats import BRANCH, difference, dump_placement
+from shopset.core.placement.formats import BRANCH, Difference, difference, dump_placement
 from shopset.core.placement.placements import Group, Placement
 from shopset.core.release.actions import ActionKind, Commit, PushCommits
 from shopset.core.release.observed import Repository
@@ -29,6 +30,10 @@ from support.haproxies import ask, debian, newer
 from support.origins import free_port
 
 SHOPSETS = 200
+_BEFORE = 10
+"""Seconds of requests before everything changes."""
+_MOST = 600
+"""Seconds that it may take on a busy machine."""
 LIMITS = {"push": 1.0, "memory": 500}
 
 
@@ -80,10 +85,10 @@ def served_by(connection: http.client.HTTPConnection, host: str) -> str:
     return answer.getheader("X-ShopSet", "")
 
 
-def wait_for_routes(port: int, expected: Sequence[tuple[str, str]]) -> None:
+def wait_for_routes(port: int, expected: Sequence[tuple[str, str]], patience: float = 120) -> None:
     """Ask until every host of a sample is answered by its ShopSet."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + patience
     for host, shopset in expected:
         while served_by(connection, host) != shopset:
             assert time.monotonic() < deadline, f"{host} is not served by {shopset}"
@@ -108,6 +113,11 @@ def run(program: str, options: argparse.Namespace, folder: Path) -> None:
         lost = edges.without_cluster(groups, "a", SHOPSETS)
         after = before.with_groups(lost.values())
         there, back = difference(before, after), difference(after, before)
+        numbers = range(options.hosts)
+        shops = (
+            edges.shop_of(each, options.groups)._replace(group=next_group(each, options.groups)) for each in numbers
+        )
+        moved = difference(before, Placement.of(groups.values(), shops, facts))
         first = Commit(BRANCH, None, "place", dump_placement(before))
         action = PushCommits(kind=ActionKind.PIN, what="x", why=(), at=AT, commits=(first,))
         base = remotes(folder).push_commits(action, {})[BRANCH]
@@ -150,8 +160,51 @@ def run(program: str, options: argparse.Namespace, folder: Path) -> None:
             print(f"| agent's CPU until then, with that of its gits | {edges.milliseconds(worked)} | |")
             print(f"| agent's memory at most | {peak_memory(process.pid):.0f} MiB | {LIMITS['memory']} MiB |")
             print(f"| agent's CPU in {options.idle} s with nothing to do | {idle:.2f} s | near 0 |")
-            print(f"| first start until it routes | {ready:.1f} s | |")
+            print(f"| first start until it routes | {ready:.1f} s | |", flush=True)
+            commit = imported(clone, head, moved)
+            by_a_fold(options, folder, port, process.pid, commit, {**groups, **lost} if is_lost else groups)
     shutil.rmtree(folder / "clone.git")
+
+
+def imported(clone: Path, head: str, change: Difference) -> str:
+    """Commit what writes thousands of files, of which each would cost a process by hand; return the commit."""
+    lines = [f"commit refs/heads/all\ncommitter x <x@example.com> 0 +0000\ndata 0\nfrom {head}\n".encode()]
+    for path, content in change.writes.items():
+        lines.append(f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n")
+    git(clone, "fast-import", "--quiet", "--force", stdin=b"".join(lines))
+    return git(clone, "rev-parse", "refs/heads/all")
+
+
+def next_group(number: int, groups: int) -> str:
+    """Return another group than a shop has at first."""
+    return f"standard#{(number + 1) % groups}"
+
+
+def by_a_fold(
+    options: argparse.Namespace, folder: Path, port: int, agent_pid: int, commit: str, groups: Mapping[str, Group]
+) -> None:
+    """Push a commit by which every shop is in another group, and print what it took."""
+    asked = edges.targets(folder / "asked.json", port, edges.sample(options.hosts, 20_000))
+    wanted = [
+        (edges.host_of(each), groups[next_group(each, options.groups)].replicas[0])
+        for each in range(0, options.hosts, max(1, options.hosts // 200))
+    ]
+    with edges.OpenLoop(asked, options.rate, _BEFORE + _MOST) as attack:
+        time.sleep(_BEFORE)
+        begin, started, cpu = time.perf_counter(), time.time(), cpu_seconds(agent_pid)
+        git(folder / "clone.git", "push", "--quiet", str(folder / "system.git"), f"{commit}:refs/heads/{BRANCH}")
+        pushed = time.perf_counter() - begin
+        wait_for_routes(port, wanted, _MOST)
+        took, worked, ended = time.perf_counter() - begin, cpu_seconds(agent_pid) - cpu, time.time()
+        attack.stop()
+        before, load = attack.result(until=started), attack.result(since=started, until=ended)
+    print(f"| every shop in another group: `git push` until all of the sample is routed by the fold | {took:.1f} s | |")
+    print(f"| of that, the push itself | {pushed:.1f} s | |")
+    print(f"| agent's CPU until then, with that of its gits | {worked:.1f} s | |")
+    print(f"| agent's memory at most, that among it | {peak_memory(agent_pid):.0f} MiB | {LIMITS['memory']} MiB |")
+    print(f"| requests of {options.rate:,}/s that failed meanwhile | {load.failed} of {load.requests:,} | 0 |")
+    for what, seen in (("before", before), ("meanwhile", load)):
+        print(f"| latency {what}: median, p99, worst | {edges.latencies(seen)} | |")
 
 
 def main() -> None:
@@ -161,9 +214,10 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=16_000)
     parser.add_argument("--runs", type=int, default=6)
     parser.add_argument("--idle", type=int, default=20)
+    parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--haproxy", choices=["debian", "newer", "both"], default="newer")
     options = parser.parse_args()
-    edges.need("git", "taskset")
+    edges.need("git", "taskset", "vegeta")
     for program in {"debian": [debian()], "newer": [newer()], "both": [debian(), newer()]}[options.haproxy]:
         with edges.scratch() as folder:
             run(program, options, folder)
