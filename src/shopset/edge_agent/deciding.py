@@ -41,12 +41,15 @@ def decide(
     if base is None or now is None:
         return Fold(version, "git has no more what hosts.map was made of")
     most = settings.overlay_collected
-    since = observer.changes(now, version, most if now is base else 0)
+    # Whatever differs by more than this from what is routed by differs by more than `most` from what hosts.map was made of.
+    since = observer.changes(now, version, most + (0 if now is base else overlay_size(applied.overlay)))
     counts = counted(applied.counts, since)
     observer.judge(version.commit, judge(since, counts, now.side, version.side))
     spares = _spares(applied.spares, base.side.facts, version.side.facts, place)
     if spares is None:
         return Fold(version, "the configuration is another")
+    if since.is_cut:
+        return Fold(version, "most of it is another")
     # With a spare backend a route has another text, so the comparison that was made is of no use then.
     routed = observer.branch.with_backends(version.side, version.snapshot, spares)
     made = Version(version.snapshot, routed)
