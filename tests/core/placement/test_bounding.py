@@ -34,6 +34,7 @@ def test_no_placement_is_below_a_bound(
     problem = random_problem(
         seed, shopsets=shopsets, groups=groups, replicas=replicas, levels=levels, classes=classes, resources=2
     )
+    problem = replace(problem, fixed=np.zeros_like(problem.fixed))
     legs = solve(problem).legs
     losses = scenarios(problem)
     prices = np.random.default_rng(seed).random((1 + len(losses), shopsets, 2))

@@ -12,7 +12,7 @@ import numpy as np
 from shopset.core.placement.evaluating import Index, Scenarios, loads, scenarios
 from shopset.core.placement.problems import Bools, Floats, Ints, Problem
 
-_LARGEST_EXPONENT = 60.0
+_LARGEST_EXPONENT = 300.0
 _FULLEST = 300.0
 """No row costs more than exp of this, so that sums and products stay finite."""
 _GRAIN = 1e-4

@@ -15,9 +15,15 @@ _LEAST: Final = 1e-6
 _WORTH: Final = 1e-3
 _PATIENCE: Final = 2
 """So many sweeps in a row may each take off less than that share before it is left at that."""
-_PROMISING: Final = 4_096
+_PROMISING: Final = 1_024
 """So many changes of roles are looked at again after the first sweep."""
+_LOOKS: Final = 2
+"""So often all groups are looked at for changes of roles."""
+_CERTAIN: Final = 1e-15
+"""Less than this share of a sum is lost when most of it is taken off again."""
 _LOOKED_AT: Final = 256
+_SWEEPS: Final = 30
+"""So many sweeps are made over those."""
 _HOT: Final = 4
 """Replicas on this part of the ShopSets, the fullest, are looked at."""
 
@@ -52,7 +58,8 @@ def flip_costs(balance: Balance, groups: Index) -> Floats:
         less -= np.where(apart, balance.after[of[two], one], 0)
         more -= np.where(apart, balance.after[of[one], two], 0)
     change = balance.normal[one] * growth(-traffic * now[one]) + np.maximum(less, 0) * growth(-traffic * then[one])
-    change += balance.normal[two] * growth(traffic * now[two]) + np.maximum(more, 0) * growth(traffic * then[two])
+    more = np.maximum(more, _CERTAIN * balance.total[two])
+    change += balance.normal[two] * growth(traffic * now[two]) + more * growth(traffic * then[two])
     return np.asarray(change.sum(1), np.float64)
 
 
@@ -65,29 +72,68 @@ def flippable(balance: Balance) -> Bools:
 
 
 def flip(
-    balance: Balance, groups: Index, allowance: int, swapped: Bools, sweeps: int, *, until_safe: bool = False
+    balance: Balance, groups: Index, allowance: int, swapped: Bools, *, price: float = 0.0, until_safe: bool = False
 ) -> int:
-    """Let replicas change places where that lowers the cost, for `allowance` shops at most; return what is left of it."""
-    weight = balance.problem.weight
-    size = len(balance.base)
-    for sweep in range(sweeps):
-        if not len(groups) or (until_safe and balance.is_safe()):
+    """Let replicas change places where that lowers the cost, for `allowance` shops at most; return what is left of it.
+
+    `price`: the share of the cost that has to be taken off for each shop.
+    """
+    for _ in range(_LOOKS if len(groups) else 0):
+        some = _worth_a_change(balance, groups, swapped, price)
+        before = allowance
+        for _ in range(_SWEEPS):
+            if not len(some) or (until_safe and balance.is_safe()):
+                break
+            chosen = _best_changes(balance, some, allowance, swapped, price)
+            while len(chosen) and not _try_swap(balance, chosen):
+                chosen = chosen[: len(chosen) // 2]
+            if not len(chosen):
+                break
+            allowance -= int(_paid(balance, chosen, swapped).sum())
+            swapped[chosen] = ~swapped[chosen]
+        if allowance == before:
             break
-        change = flip_costs(balance, groups)
-        each = change / weight[groups].clip(1)
-        if sweep == 0 and len(groups) > _PROMISING:
-            some = np.sort(np.argsort(each, kind="stable")[:_PROMISING])
-            groups, change, each = groups[some], change[some], each[some]
-        price = np.where(swapped[groups], -weight[groups], weight[groups])
-        good = np.flatnonzero((change < -_LEAST * balance.cost()) & (price <= allowance))
-        order = good[np.argsort(each[good], kind="stable")][:size]
-        chosen = groups[order][_disjoint(balance.legs[groups[order], :2], size)]
-        chosen = chosen[np.cumsum(np.where(swapped[chosen], -weight[chosen], weight[chosen])) <= allowance]
-        if not len(chosen) or not _try_swap(balance, chosen):
-            break
-        allowance -= int(np.where(swapped[chosen], -weight[chosen], weight[chosen]).sum())
-        swapped[chosen] = ~swapped[chosen]
     return allowance
+
+
+def _paid(balance: Balance, groups: Index, swapped: Bools) -> Ints:
+    """(groups,): how many shops more have changed their roles once these change; less where they change back."""
+    weight = balance.problem.weight[groups]
+    return np.where(swapped[groups], -weight, weight)
+
+
+def _worth_a_change(balance: Balance, groups: Index, swapped: Bools, price: float) -> Index:
+    """Return the groups whose change promises most for each shop. What it takes off is at most what their primaries bear."""
+    now, then = balance.rates
+    one, traffic = balance.legs[groups, 0], balance.traffic[groups]
+    most = balance.normal[one] * np.minimum(traffic * now[one], 1)
+    most += balance.total[one] * np.minimum(traffic * then[one], 1)
+    groups = groups[most.sum(1) > price * balance.cost() * _paid(balance, groups, swapped)]
+    each = _net(balance, groups, swapped, price) / balance.problem.weight[groups].clip(1)
+    return groups[_first(each, _PROMISING)]
+
+
+def _first(values: Floats, count: int) -> Index:
+    """Return the places of the least values below 0, in their order; of equal ones the first."""
+    below = np.flatnonzero(values < 0)
+    return np.sort(below[np.argsort(values[below], kind="stable")[:count]])
+
+
+def _net(balance: Balance, groups: Index, swapped: Bools, price: float) -> Floats:
+    """(groups,): what a change of roles costs, with its price."""
+    return np.asarray(
+        flip_costs(balance, groups) + _paid(balance, groups, swapped) * (price * balance.cost()), np.float64
+    )
+
+
+def _best_changes(balance: Balance, groups: Index, allowance: int, swapped: Bools, price: float) -> Index:
+    """Return groups whose changes take off most for each shop, no two of them on the same ShopSet."""
+    size = len(balance.base)
+    net = _net(balance, groups, swapped, price)
+    good = np.flatnonzero((net < -_LEAST * balance.cost()) & (_paid(balance, groups, swapped) <= allowance))
+    order = groups[good[np.argsort((net / balance.problem.weight[groups].clip(1))[good], kind="stable")][:size]]
+    chosen = order[_disjoint(balance.legs[order, :2], size)]
+    return chosen[np.cumsum(_paid(balance, chosen, swapped)) <= allowance]
 
 
 def _try_swap(balance: Balance, groups: Index) -> bool:
@@ -111,9 +157,13 @@ def _disjoint(touched: Ints, size: int) -> Index:
     used = [False] * (size + 1)
     chosen: list[int] = []
     for number, row in enumerate(touched.tolist()):
-        if not any(used[leg] for leg in row):
+        for leg in row:
+            if used[leg]:
+                break
+        else:
             for leg in row:
-                used[leg] = leg >= 0
+                used[leg] = True
+            used[-1] = False
             chosen.append(number)
     return np.asarray(chosen, np.intp)
 
@@ -141,12 +191,12 @@ def reseat(balance: Balance, choice: Choice, budget: int, sweeps: int) -> int:
     """
     weight = balance.problem.weight
     quiet = 0
+    slots = choice.slots(balance)
     for _ in range(sweeps):
-        groups, positions = choice.slots(balance)
-        if not len(groups):
+        if not len(slots[0]):
             break
-        some = _worth_a_look(balance, groups, positions, tied=choice.tied)
-        groups, positions = groups[some], positions[some]
+        some = _worth_a_look(balance, *slots, tied=choice.tied)
+        groups, positions = slots[0][some], slots[1][some]
         gain = relief(balance, groups, positions)
         costs = candidate_costs(balance, groups, positions)
         here = balance.legs[groups, positions]

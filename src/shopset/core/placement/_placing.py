@@ -11,8 +11,8 @@ from shopset.core.placement.evaluating import Index
 from shopset.core.placement.problems import Bools, Floats, Ints, Problem
 
 _BATCH: Final = 256
-_SMALL: Final = (0.1, 0.5)
-"""Up to these changes of a row's logarithm the first term of exp(x) - 1 will do, or the first three."""
+_SMALL: Final = ((0.1, 1), (0.5, 3), (2.0, 8))
+"""Up to these changes of a row's logarithm so many terms of exp(x) - 1 will do."""
 _THIRD: Final = 0.01
 """What load that comes only after a second loss counts for."""
 _DEAREST: Final = 1e30
@@ -83,9 +83,8 @@ def settle(balance: Balance, groups: Index, positions: Index, surcharge: Floats 
 def complete(balance: Balance, groups: Index, placed: Bools) -> Bools:
     """Whether the load of a group is to be counted: its primary is known, or all was done that can be."""
     legs = balance.legs[groups]
-    return (legs >= 0).any(1) & (
-        (legs[:, 0] >= 0) | ~placed | ~missing_positions(balance.problem, balance.legs)[groups].any(1)
-    )
+    missing = (legs < 0) & (np.arange(legs.shape[1])[None, :] < balance.problem.replicas[groups][:, None])
+    return (legs >= 0).any(1) & ((legs[:, 0] >= 0) | ~placed | ~missing.any(1))
 
 
 def possible(problem: Problem, legs: Ints, groups: Index, positions: Index) -> Bools:
@@ -170,14 +169,28 @@ def _as_other(balance: Balance, traffic: Floats, earlier: Ints, later: Ints) -> 
 
 def _priced(traffic: Floats, rate: Floats, price: Floats) -> Floats:
     """(groups, S): what the load of each group adds to one row of each ShopSet."""
-    largest = float((traffic.max(0, initial=0) * rate.max(0)).max())
-    if largest < _SMALL[1]:
-        # A product of matrices takes a small part of the time of an exponential for each group and ShopSet.
-        weight = price * rate
-        small = traffic @ weight.T
-        if largest >= _SMALL[0]:
-            small += (traffic**2 / 2) @ (weight * rate).T + (traffic**3 / 6) @ (weight * rate**2).T
-        return np.asarray(small, np.float64)
+    largest = (traffic * rate.max(0)).max(1)
+    small = largest < _SMALL[-1][0]
+    if not small.any():
+        return _exactly_priced(traffic, rate, price)
+    costs = np.empty((len(traffic), len(price)))
+    costs[small] = _about_priced(traffic[small], rate, price, float(largest[small].max()))
+    costs[~small] = _exactly_priced(traffic[~small], rate, price)
+    return costs
+
+
+def _about_priced(traffic: Floats, rate: Floats, price: Floats, largest: float) -> Floats:
+    """By the first terms of exp(x) - 1: products of matrices take a small part of the time of so many exponentials."""
+    terms = next(count for limit, count in _SMALL if largest < limit)
+    part, weight = traffic, price * rate
+    costs = part @ weight.T
+    for term in range(2, terms + 1):
+        part, weight = part * traffic / term, weight * rate
+        costs += part @ weight.T
+    return np.asarray(costs, np.float64)
+
+
+def _exactly_priced(traffic: Floats, rate: Floats, price: Floats) -> Floats:
     costs = np.zeros((len(traffic), len(price)))
     for resource in range(price.shape[1]):
         costs += price[:, resource] * growth(traffic[:, resource, None] * rate[:, resource])
@@ -208,6 +221,6 @@ def _choose(balance: Balance, costs: Floats, groups: Index) -> Ints:
         target = int(np.multiply(cost, scale, out=scaled).argmin())
         if cost[target] < np.inf:
             targets[row] = target
-            more = max(amount * rate for amount, rate in zip(need, rates[target], strict=True))
+            more = max([amount * rate for amount, rate in zip(need, rates[target], strict=True)])
             scale[target] = min(scale[target] * exp(min(more, 30.0)), _DEAREST)
     return targets

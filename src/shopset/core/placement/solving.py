@@ -13,15 +13,19 @@ from shopset.core.placement._keeping import kept
 from shopset.core.placement._parts import parts, restricted
 from shopset.core.placement._placing import by_size, missing_positions, place, sizes
 from shopset.core.placement.bounding import pooled_bounds, priced_bounds
-from shopset.core.placement.evaluating import Index, arrivals, loads, scenarios, worst, worst_n1
+from shopset.core.placement.evaluating import arrivals, loads, scenarios, worst, worst_n1
 from shopset.core.placement.problems import Ints, Problem, Solution
 
-_SHARPNESS: Final = (20.0, 60.0, 150.0)
+_SHARPNESS: Final = (20.0, 45.0, 100.0, 200.0, 400.0, 900.0)
+_FIRST: Final = 2
+"""So many of these are gone through before small groups are placed."""
 _BOUND_ROUNDS: Final = 60
-_ROUNDS: Final = 2
-_FEW: Final = 10
+_FEW: Final = 5.1
 """For every so many moves, one shop's replicas may change their roles only to even out the loads."""
-_SWEEPS: Final = 12
+_PRICE: Final = 5.0
+"""If as many shops as move changed their roles, each would have to divide the cost by exp of this in the mean."""
+_DEAREST: Final = 0.005
+"""No change of roles has to take off more than this share of the cost for each shop."""
 _ROCK: Final = 0.08
 """Groups that need more of a ShopSet than this do not move within a budget: ShopSets full of them can't be evened out any more."""
 _NIMBLE: Final = 4_000
@@ -66,10 +70,10 @@ def _solve_part(problem: Problem, budget: int) -> Balance:
         todo = order[missing[order].any(1)]
         effort = Effort(balance, stay, budget)
         place(balance, todo[: _NIMBLE // 2])
-        effort.even_out(_SHARPNESS[: 2 if len(todo) > _NIMBLE // 2 else 1])
+        effort.even_out(_SHARPNESS[:_FIRST])
         place(balance, todo[_NIMBLE // 2 :])
         complete(balance)
-        effort.even_out(_SHARPNESS[1:])
+        effort.even_out(_SHARPNESS[_FIRST:])
     _make_safe(balance)
     return balance
 
@@ -85,7 +89,7 @@ def _make_safe(balance: Balance) -> None:
     able = np.flatnonzero(flippable(balance))
     for sharpness in _SHARPNESS[1:]:
         balance.sharpen(sharpness)
-        flip(balance, able, int(weight.sum()), swapped, _SWEEPS, until_safe=True)
+        flip(balance, able, int(weight.sum()), swapped, until_safe=True)
     if low <= 1 and balance.utilisation()[0].max(initial=0) > 1:
         cure(balance, after_loss=False)
     if low_n1 <= 1 and not balance.is_safe():
@@ -100,12 +104,12 @@ class Effort:
     def __init__(self, balance: Balance, stay: Ints, budget: int) -> None:
         self.balance, self.stay, self.budget = balance, stay, budget
         weight = balance.problem.weight
-        self.nimble = np.argsort(-sizes(balance) / weight.clip(1), kind="stable")
-        free = self.nimble[~balance.problem.fixed[self.nimble]]
+        largest = np.argsort(-sizes(balance) / weight.clip(1), kind="stable")
+        free = largest[~balance.problem.fixed[largest]]
         sand = free[sizes(balance)[free] <= _ROCK]
         self.loose = Choice(np.sort((sand if len(sand) else free)[:_NIMBLE]), stay, tied=True)
-        moves = missing_positions(balance.problem, stay).sum(1) * weight
-        self.allowance = (int(moves.sum()) + budget) // _FEW
+        shops = int((missing_positions(balance.problem, stay).sum(1) * weight).sum()) + budget
+        self.allowance, self.price = int(shops / _FEW), min(_PRICE / max(shops, 1), _DEAREST)
         self.swapped = np.zeros(len(weight), np.bool_)
 
     def even_out(self, sharpness: Sequence[float]) -> None:
@@ -114,25 +118,12 @@ class Effort:
         again = Choice(np.flatnonzero(arrivals(self.stay, balance.legs).any(1)), self.stay, tied=False)
         for sharp in sharpness:
             balance.sharpen(sharp)
-            for _ in range(_ROUNDS):
-                before = balance.cost()
-                self.allowance = flip(balance, _flips(balance, self.nimble), self.allowance, self.swapped, _SWEEPS)
-                if self.budget > 0:
-                    self.budget = reseat(balance, self.loose, self.budget, 40)
-                if len(again.groups):
-                    reseat(balance, again, 0, 10)
-                if balance.cost() > before * 0.98:
-                    break
-
-
-def _flips(balance: Balance, nimble: Index) -> Index:
-    """Return the groups whose order is worth a look: the largest, and all whose primary is where it is fullest."""
-    cost = (balance.normal + balance.total).sum(1)
-    hot = np.zeros(len(cost) + 1, np.bool_)
-    hot[np.argsort(-cost, kind="stable")[: max(4, len(cost) // 16)]] = True
-    near = hot[balance.legs[:, 0]]
-    near[nimble[: _NIMBLE // 2]] = True
-    return np.flatnonzero(near & flippable(balance))
+            able = np.flatnonzero(flippable(balance))
+            self.allowance = flip(balance, able, self.allowance, self.swapped, price=self.price)
+            if self.budget > 0:
+                self.budget = reseat(balance, self.loose, self.budget, 40)
+            if len(again.groups):
+                reseat(balance, again, 0, 10)
 
 
 def _aims(problem: Problem) -> tuple[float, float]:
