@@ -1,9 +1,7 @@
 """Random histories: placements that change, agents and HAProxies that are killed, git that is away. All of it converges."""
 
-import os
 from contextlib import ExitStack, suppress
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -15,6 +13,7 @@ from shopset.edge_agent.settings import Settings
 from shopset.edge_agent.statuses import Mode
 from support.edge_agents import Edge, edge, placement
 from support.haproxies import debian
+from support.thoroughness import THOROUGH
 
 NAMES = [f"shop-{number}" for number in range(10)]
 GROUPS = ["standard#00", "standard#01", "standard#1"]
@@ -110,13 +109,9 @@ class Edges(RuleBasedStateMachine):
             self.stack.close()
 
 
-THOROUGH = bool(os.environ.get("SHOPSET_THOROUGH"))
-
-
-@pytest.mark.timeout(600)
 class TestEdges(Edges.TestCase):  # type: ignore[misc,valid-type]  # hypothesis makes it
     settings = settings(
-        max_examples=100 if THOROUGH else 4,
+        max_examples=40 if THOROUGH else 4,
         stateful_step_count=20 if THOROUGH else 10,
         deadline=None,
         suppress_health_check=list(HealthCheck),

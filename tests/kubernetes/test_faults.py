@@ -17,6 +17,7 @@ from shopset.cli.scaffolding import Copy
 from shopset.core.release.records import ClusterRecord
 from support.histories import check_history
 from support.kubernetes import Controller, KubernetesWorld, away
+from support.thoroughness import THOROUGH
 from support.worlds import git
 
 ELECTION = ("--leader-elect", "--lease-duration=3")
@@ -32,7 +33,7 @@ PARTS: Final = (
     "a-apiserver",
     "management-apiserver",
 )
-SEEDS: Final = range(8 if os.environ.get("SHOPSET_THOROUGH") else 1)
+SEEDS: Final = range(8 if THOROUGH else 1)
 
 
 def test_of_two_replicas_one_acts_and_the_other_takes_over(small: KubernetesWorld) -> None:

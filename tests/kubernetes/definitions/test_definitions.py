@@ -1,7 +1,6 @@
 """The CustomResourceDefinitions, on a real API server: what it takes is what the models take."""
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -19,6 +18,7 @@ from shopset.kube.clients import PLURALS
 from shopset.kube.definitions import UnsayableError, definitions, structural_schema
 from shopset.kube.definitions.descriptions import DESCRIPTIONS
 from shopset.kube.definitions.rules import FIELD_BOUNDS, FIELD_RULES, MODEL_RULES
+from support.thoroughness import THOROUGH
 
 from .conftest import ApiServer
 
@@ -211,9 +211,8 @@ def test_a_scaffolded_fleet_is_accepted(api_server: ApiServer) -> None:
             assert refusal(api_server, found) == ""
 
 
-THOROUGH = bool(os.environ.get("SHOPSET_THOROUGH"))
 EXAMPLES_ENOUGH = settings(
-    max_examples=3000 if THOROUGH else 100,
+    max_examples=2000 if THOROUGH else 100,
     derandomize=not THOROUGH,
     deadline=None,
     suppress_health_check=list(HealthCheck),
