@@ -156,6 +156,7 @@ def next_(facts: EdgeFacts, place: Place) -> Iterator[str]:
     yield from _switch()
     yield "    http-after-response set-header x-edge-by '%[var(txn.hops,0),add(1)]:%[be_name]' unless { var(txn.by) -m found }"
     yield "    http-after-response set-header x-edge-by '%[var(txn.hops,0),add(1)]:%[var(txn.by)]' if { var(txn.by) -m found }"
+    yield "    http-after-response set-header x-edge-by '%[var(txn.hops,0),add(1)]:-' if { be_name none }"
 
 
 def _clients(facts: EdgeFacts, place: Place) -> Iterator[str]:
