@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shopset.core.placement._balancing import Balance
+from shopset.core.placement._improving import flip_costs
 from shopset.core.placement.evaluating import loads, moves, role_changes, worst, worst_n1
 from shopset.core.placement.problems import Problem
 from shopset.core.placement.solving import solve
@@ -212,3 +214,23 @@ def test_overload_is_cured_by_as_few_moves_as_do(demand: tuple[float, ...], expe
     assert solution.worst_n1 == worst_n1(problem, found)
     pinned = solve(replace(problem, fixed=np.ones(groups, np.bool_)))
     assert (pinned.legs == legs).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_change_of_roles_takes_off_is_known_beforehand(seed: int) -> None:
+    """With shops of very different sizes, too, where one row costs so much that the others are lost beside it."""
+    problem = lost_cluster(seed)
+    demand = np.random.default_rng(seed).pareto(0.7, (240, 1)).clip(0.01, 200)
+    problem = replace(problem, demand=demand)
+    even = Balance(problem, problem.legs.copy(), (1.0, 1.0), 1.0, np.ones(240, np.bool_)).utilisation()
+    aims = (float(even[0].max()), float(even[1].max()))
+    balance = Balance(problem, problem.legs.copy(), aims, 900.0, np.ones(240, np.bool_))
+    expected, before = flip_costs(balance, np.arange(240)), balance.cost()
+    for group in range(240):
+        swapped = problem.legs.copy()
+        swapped[group] = swapped[group, ::-1]
+        change = Balance(problem, swapped, aims, 900.0, balance.counted).cost() - before
+        if expected[group] < -1e-6 * before:
+            assert change == pytest.approx(expected[group], rel=1e-3)
+        else:
+            assert change > -1e-5 * before

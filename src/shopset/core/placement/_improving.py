@@ -19,8 +19,8 @@ _PROMISING: Final = 1_024
 """So many changes of roles are looked at again after the first sweep."""
 _LOOKS: Final = 2
 """So often all groups are looked at for changes of roles."""
-_CERTAIN: Final = 1e-15
-"""Less than this share of a sum is lost when most of it is taken off again."""
+_CERTAIN: Final = 1e-9
+"""Up to this share of a sum, what is left of it when the rest is taken off is not exact."""
 _LOOKED_AT: Final = 256
 _SWEEPS: Final = 30
 """So many sweeps are made over those."""
@@ -51,16 +51,26 @@ def flip_costs(balance: Balance, groups: Index) -> Floats:
     now, then = balance.rates
     one, two = balance.legs[groups, 0], balance.legs[groups, 1]
     traffic = balance.traffic[groups]
-    less, more = balance.total[one].copy(), balance.total[two].copy()
-    for level, domain in enumerate(balance.problem.domains):
-        of = balance.losses.of[level]
-        apart = (domain[one] != domain[two])[:, None]
-        less -= np.where(apart, balance.after[of[two], one], 0)
-        more -= np.where(apart, balance.after[of[one], two], 0)
-    change = balance.normal[one] * growth(-traffic * now[one]) + np.maximum(less, 0) * growth(-traffic * then[one])
-    more = np.maximum(more, _CERTAIN * balance.total[two])
+    less, more = _others(balance, one, two), _others(balance, two, one)
+    change = balance.normal[one] * growth(-traffic * now[one]) + less * growth(-traffic * then[one])
     change += balance.normal[two] * growth(traffic * now[two]) + more * growth(traffic * then[two])
     return np.asarray(change.sum(1), np.float64)
+
+
+def _others(balance: Balance, shopsets: Index, without: Index) -> Floats:
+    """(groups, R): what the rows of ShopSets after a loss cost, but for those in which `without` is lost, too."""
+    lost = balance.losses.of[:, without]
+    taken = sum((balance.after[scenario, shopsets] for scenario in lost), start=np.zeros((len(shopsets), 1)))
+    total = balance.total[shopsets]
+    rest = total - taken
+    near = np.flatnonzero((rest < _CERTAIN * total).any(1))
+    if len(near):
+        # Hardly anything is left of the sum, so it is not known by subtraction.
+        rows = balance.after[:, shopsets[near]]
+        for scenario in lost[:, near]:
+            rows[scenario, np.arange(len(near))] = 0
+        rest[near] = rows.sum(0)
+    return np.asarray(rest, np.float64)
 
 
 def flippable(balance: Balance) -> Bools:
