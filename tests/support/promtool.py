@@ -56,16 +56,24 @@ def firing(case: Case, series: Series, count: int) -> dict[str, Any]:
 
 
 def merged(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put tests into one whose series are of other metrics: promtool starts anew for each, and that is what takes time."""
-    found: list[tuple[set[str], dict[str, Any]]] = []
+    """Put tests into one that have no metric in common, or the same series of it: promtool starts anew for each, which takes time."""
+    found: list[tuple[dict[str, Series], dict[str, Any]]] = []
     for test in tests:
-        metrics = {each["series"].partition("{")[0] for each in test["input_series"]}
+        metrics = _by_metric(test)
         for taken, into in found:
-            if not taken & metrics:
+            if all(taken.get(name, series) == series for name, series in metrics.items()):
+                new = {each for name, series in metrics.items() if name not in taken for each in series}
+                into["input_series"] += [each for each in test["input_series"] if each["series"] in new]
+                into["promql_expr_test"] += test["promql_expr_test"]
                 taken.update(metrics)
-                for key in ("input_series", "promql_expr_test"):
-                    into[key] += test[key]
                 break
         else:
             found.append((metrics, test))
     return [test for _, test in found]
+
+
+def _by_metric(test: dict[str, Any]) -> dict[str, Series]:
+    metrics: dict[str, Series] = {}
+    for each in test["input_series"]:
+        metrics.setdefault(each["series"].partition("{")[0], {})[each["series"]] = each["values"]
+    return metrics
