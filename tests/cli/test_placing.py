@@ -396,6 +396,9 @@ class TestClusters:
         version.write_text("v1.36.2\n")
         assert "v1.37.0" in shopctl("cluster", "return", "a").out
         assert shopctl.states()["a"] == "Returning"
+        again = shopctl("cluster", "return", "a").out
+        assert again.startswith("Nothing to do: ")
+        assert "it runs version v1.36.2, not v1.37.0" in again
         version.write_text("v1.37.0\n")
         shopctl("run", "--until-idle", "--interval", "0.1")
         assert shopctl.everywhere() == before
