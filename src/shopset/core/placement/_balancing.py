@@ -97,6 +97,11 @@ class Balance:
         after[self.losses.lost] = 0
         return self.base * self.unit, after
 
+    def fullest(self) -> float:
+        """Return how full the fullest row is, as a part of what it should come to."""
+        normal, after = self.utilisation()
+        return max(float(normal.max(initial=0)) / self.aims[0], float(after.max(initial=0)) / self.aims[1])
+
     def is_safe(self) -> bool:
         """Whether no ShopSet is overloaded, whatever domain is lost."""
         normal, after = self.utilisation()

@@ -24,6 +24,8 @@ _CERTAIN: Final = 1e-9
 _LOOKED_AT: Final = 256
 _SWEEPS: Final = 30
 """So many sweeps are made over those."""
+_URGENT: Final = 12
+"""So many where it is only about safety, so that little else is given up for it."""
 _HOT: Final = 4
 """Replicas on this part of the ShopSets, the fullest, are looked at."""
 
@@ -88,10 +90,11 @@ def flip(
 
     `price`: the share of the cost that has to be taken off for each shop.
     """
-    for _ in range(_LOOKS if len(groups) else 0):
+    looks, sweeps = (1, _URGENT) if until_safe else (_LOOKS, _SWEEPS)
+    for _ in range(looks if len(groups) else 0):
         some = _worth_a_change(balance, groups, swapped, price)
         before = allowance
-        for _ in range(_SWEEPS):
+        for _ in range(sweeps):
             if not len(some) or (until_safe and balance.is_safe()):
                 break
             chosen = _best_changes(balance, some, allowance, swapped, price)

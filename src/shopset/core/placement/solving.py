@@ -19,6 +19,10 @@ from shopset.core.placement.problems import Ints, Problem, Solution
 _SHARPNESS: Final = (20.0, 45.0, 100.0, 200.0, 400.0, 900.0)
 _FIRST: Final = 2
 """So many of these are gone through before small groups are placed."""
+_STEEPEST: Final = 60.0
+"""No row is to cost more than exp of this in the end: beside one that nothing makes less full, the others would not count any more."""
+_SAFETY: Final = (60.0, 150.0)
+"""The same where a ShopSet has more than it can carry."""
 _BOUND_ROUNDS: Final = 60
 _FEW: Final = 5.1
 """For every so many moves, one shop's replicas may change their roles only to even out the loads."""
@@ -87,7 +91,7 @@ def _make_safe(balance: Balance) -> None:
     weight = balance.problem.weight
     swapped = np.zeros(len(weight), np.bool_)
     able = np.flatnonzero(flippable(balance))
-    for sharpness in _SHARPNESS[1:]:
+    for sharpness in _SAFETY:
         balance.sharpen(sharpness)
         flip(balance, able, int(weight.sum()), swapped, until_safe=True)
     if low <= 1 and balance.utilisation()[0].max(initial=0) > 1:
@@ -117,6 +121,8 @@ class Effort:
         balance = self.balance
         again = Choice(np.flatnonzero(arrivals(self.stay, balance.legs).any(1)), self.stay, tied=False)
         for sharp in sharpness:
+            if sharp > _SAFETY[-1] and sharp * (balance.fullest() - 1) > _STEEPEST:
+                break
             balance.sharpen(sharp)
             able = np.flatnonzero(flippable(balance))
             self.allowance = flip(balance, able, self.allowance, self.swapped, price=self.price)
