@@ -26,7 +26,7 @@ from shopset.core.placement.formats import BRANCH, Difference, difference, dump_
 from shopset.core.placement.placements import Group, Placement
 from shopset.core.release.actions import ActionKind, Commit, PushCommits
 from shopset.core.release.observed import Repository
-from support.haproxies import ask, debian, newer
+from support.haproxies import debian, newer
 from support.origins import free_port
 
 SHOPSETS = 200
@@ -51,16 +51,16 @@ def agent(program: str, state: Path, system: Path, port: int) -> Iterator[tuple[
     finally:
         process.terminate()
         process.wait(60)
-        end(state / "run" / "master.sock")
+        end(state)
 
 
-def end(master: Path) -> None:
-    """End an HAProxy that the agent leaves behind, as it should."""
-    with suppress(OSError):
-        for line in ask(master, "show proc").splitlines():
-            pid, kind, *_ = [*line.split(), "", ""]
-            if kind in {"master", "worker"}:
-                os.kill(int(pid), signal.SIGKILL)
+def end(state: Path) -> None:
+    """End an HAProxy that the agent leaves behind, as it should: whatever was started with a file of its folder."""
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit():
+            with suppress(OSError):
+                if os.fsencode(f"{state}/run/master.sock") in (each / "cmdline").read_bytes():
+                    os.kill(int(each.name), signal.SIGKILL)
 
 
 def wait_until_ready(url: str, log: Path, patience: float = 180) -> None:
