@@ -108,7 +108,15 @@ class TestFacts:
             "standard": {**STANDARD, "limits": limits, "traffic": traffic},
             "single": {"tier": "prod", "configuration": "production", "limits": {"burst": 5}},
         }
-        health = {"path": "/up", "interval": "1s", "timeout": "1.5s", "fall": 3, "rise": 4, "slowStart": "1m", "panic": 70}
+        health = {
+            "path": "/up",
+            "interval": "1s",
+            "timeout": "1.5s",
+            "fall": 3,
+            "rise": 4,
+            "slowStart": "1m",
+            "panic": 70,
+        }
         edge: dict[str, Any] = {
             "health": health,
             "clients": {"requestsPerSecond": 9.0},
