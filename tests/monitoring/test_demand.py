@@ -185,14 +185,14 @@ def test_haproxy_counts_and_a_new_process_goes_on(haproxy: str, tmp_path: Path) 
     metrics = DemandMetrics(bed.runtime(), top=2)
     with pytest.raises(HaproxyAwayError):
         metrics.read()
-    with running(haproxy, bed.configuration(), ready=bed.port):
+    with running(haproxy, bed.configuration(), ready=bed.runtime().path):
         metrics.read()
         assert "shopset_edge_requests_total 0.0" in exported(metrics)
         for shop, times in (("hoge", 5), ("foo", 3), ("bar", 1)):
             bed.ask(shop, times)
         metrics.read()
         assert exported(metrics).count("shopset_edge_shop_requests_total{") == 2
-    with running(haproxy, bed.configuration(), ready=bed.port):
+    with running(haproxy, bed.configuration(), ready=bed.runtime().path):
         bed.ask("hoge", 6)
         bed.ask("hoge", 2, "/much", 429)
         bed.ask("hoge", 1, "/broken", 500)
@@ -212,7 +212,7 @@ def test_haproxy_counts_and_a_new_process_goes_on(haproxy: str, tmp_path: Path) 
 def test_a_table_that_is_not_there_is_told(haproxy: str, tmp_path: Path) -> None:
     bed = Bed(haproxy, tmp_path)
     other = bed.configuration().replace("table shops", "table others").replace("backend shops", "backend others")
-    with running(haproxy, other, ready=bed.port), pytest.raises(RuntimeApiError, match="No such table"):
+    with running(haproxy, other, ready=bed.runtime().path), pytest.raises(RuntimeApiError, match="No such table"):
         DemandMetrics(bed.runtime(), top=2).read()
 
 
@@ -237,7 +237,7 @@ def test_the_documented_query_reads_it_from_a_real_prometheus(tmp_path: Path, se
     (home / "targets" / "x.json").write_text(json.dumps([{"targets": [serve(export).removeprefix("http://")]}]))
     processes = Processes(tmp_path / "logs")
     try:
-        with running(bed.program, bed.configuration(), ready=bed.port):
+        with running(bed.program, bed.configuration(), ready=bed.runtime().path):
             prometheus, _ = start_monitoring(tmp_path, processes)
             wait_for(prometheus, lambda: answers(f"{prometheus}/-/ready"), seconds=60)
             monitoring = Monitoring.model_validate({"prometheus": {"url": prometheus}})

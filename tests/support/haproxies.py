@@ -71,6 +71,7 @@ def running(
 ) -> Iterator[Running]:
     """Run HAProxy on a configuration (a text, or a file) until the block ends; it begins when `ready` (a port, a Unix socket) accepts.
 
+    Name a Unix socket where it has one: ports accept a moment before.
     With `master` it runs as master with workers, and that is the master's socket.
     """
     with tempfile.TemporaryDirectory(prefix="haproxy-") as folder:
