@@ -444,21 +444,29 @@ def test_what_was_added_while_a_cluster_was_away_stays() -> None:
     assert there
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_cluster_that_flaps_on_its_way_home_moves_nothing_else(seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311  # the same each time
-    fleet = even_fleet("abc", 1, placement={"groupsPerShopset": 4, "waves": {"share": 30, "pause": "1s"}})
+def on_its_way_home(
+    fleet: Fleet, chance: random.Random, demand: float
+) -> tuple[PlacingWorld, dict[str, tuple[str, ...]]]:
+    """Return a world in which cluster a was lost and has been asked to return, and where its 12 shops were before."""
     world = PlacingWorld(fleet, make_shops([]))
     names = [f"shop-{number}" for number in range(12)]
     chance.shuffle(names)
     # Shops come by and by, so that they are not where they would be if they came at once.
     for count in (chance.randint(1, 6), chance.randint(7, 11), 12):
-        world.shops = make_shops([(name, "standard", np.nan) for name in names[:count]])
+        world.shops = make_shops([(name, "standard", demand) for name in names[:count]])
         world.settle()
     before = {name: world.replicas(name) for name in names}
     world.ask(LoseCluster(cluster="a", reason="its power is gone"))
     world.settle()
     world.ask(ReturnCluster(cluster="a", reason="power is back"))
+    return world, before
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cluster_that_flaps_on_its_way_home_moves_nothing_else(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311  # the same each time
+    fleet = even_fleet("abc", 1, placement={"groupsPerShopset": 4, "waves": {"share": 30, "pause": "1s"}})
+    world, before = on_its_way_home(fleet, chance, np.nan)
     reasons = set()
     for step in range(60):
         flaps = step < 30
@@ -468,7 +476,7 @@ def test_a_cluster_that_flaps_on_its_way_home_moves_nothing_else(seed: int) -> N
         world.act(plan)
         world.now += timedelta(seconds=chance.choice([0.3, 1, 2]))
     assert reasons == {"cluster a is back"}
-    assert {name: world.replicas(name) for name in names} == before
+    assert {name: world.replicas(name) for name in before} == before
 
 
 # With these seeds a planner that looked at the middle of a return moved shops that were at home, to relieve what relieved itself.
@@ -476,16 +484,7 @@ def test_a_cluster_that_flaps_on_its_way_home_moves_nothing_else(seed: int) -> N
 def test_what_is_overloaded_only_on_the_way_home_is_relieved_by_nothing_else(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311  # the same each time
     fleet = even_fleet("abc", 1, 6.0, placement={"groupsPerShopset": 4, "waves": {"share": 30, "pause": "1s"}})
-    world = PlacingWorld(fleet, make_shops([]))
-    names = [f"shop-{number}" for number in range(12)]
-    chance.shuffle(names)
-    for count in (chance.randint(1, 6), chance.randint(7, 11), 12):
-        world.shops = make_shops([(name, "standard", 1.0) for name in names[:count]])
-        world.settle()
-    before = {name: world.replicas(name) for name in names}
-    world.ask(LoseCluster(cluster="a", reason="its power is gone"))
-    world.settle()
-    world.ask(ReturnCluster(cluster="a", reason="power is back"))
+    world, before = on_its_way_home(fleet, chance, 1.0)
     reasons = set()
     for step in range(45):
         world.unready = {name: "is Progressing" for name in fleet.shopsets if step < 25 and chance.random() < 0.3}
@@ -495,4 +494,4 @@ def test_what_is_overloaded_only_on_the_way_home_is_relieved_by_nothing_else(see
         world.act(plan)
         world.now += timedelta(seconds=chance.choice([0.3, 1, 2]))
     assert "so that no ShopSet is overloaded" not in reasons
-    assert {name: world.replicas(name) for name in names} == before
+    assert {name: world.replicas(name) for name in before} == before
