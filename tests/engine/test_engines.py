@@ -1,6 +1,7 @@
 """The engine: what fails is told and left for later, what was lost to others is planned anew, what crashed goes on."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
@@ -11,6 +12,7 @@ from shopset.core.release.actions import ActionKind, AnyAction, ApplyApplication
 from shopset.core.release.requests import Hold, Resume
 from shopset.directory.clusters import DirectoryError
 from shopset.engine import TooManyRacesError, Watching, converge
+from shopset.engine.placing import place
 from shopset.gitops import LostRaceError, UnreachableError
 from support.worlds import YAMADA, World, workplace_of
 
@@ -76,6 +78,21 @@ def test_without_a_look_nothing_is_found_and_nothing_is_done_on_old_news(world: 
     # What is known leaves something to do, which somebody else has done meanwhile.
     made, observed = engine.plan(look=False)
     assert (made.actions, observed.looked) == (other.engine.plan()[0].actions, True)
+
+
+def test_without_a_look_no_shop_is_placed_on_old_news(world: World) -> None:
+    world.place_shops({"hoge": ["hoge.example.com"]})
+    world.climb()
+    placer, other = world.workplace.placer, workplace_of(world)
+    stale = placer.engine.observe()
+    (first,) = [each for each in place(other.placer, Watching(lambda _: None)) if each.outcome.done]
+    assert not first.outcome.failures
+    # What is known leaves something to do, which somebody else has done meanwhile.
+    assert placer.plan(stale)[0].actions
+    made, seen, observed = placer.plan(replace(stale, looked=False))
+    assert (made.actions, observed.looked, seen.head) == ((), True, other.placer.plan(other.engine.observe())[1].head)
+    made, _, observed = placer.plan(placer.engine.observe(look=False))
+    assert (made.actions, observed.looked) == ((), False)
 
 
 def test_a_hold_that_came_in_between_makes_the_pin_lose(world: World) -> None:

@@ -87,14 +87,18 @@ class Placer:
         )
         return seen, reading.conditions
 
-    def plan(self, observed: Observed) -> tuple[PlacementPlan, Seen]:
-        """Observe and plan the next step; where nothing has changed, nothing is planned anew. Raises as observe."""
+    def plan(self, observed: Observed) -> tuple[PlacementPlan, Seen, Observed]:
+        """Observe and plan the next step; where nothing has changed, nothing is planned anew. Raises as observe.
+
+        Where something is to be done that was observed without a look at git, git is looked at: whoever acts has looked.
+        """
         seen, problems = self.observe(observed)
         fleet = self.engine.fleet
         if self._last is None or not _is_idle(self._last, fleet, seen):
             made = plan_placement(fleet, replace(seen, known=self._seats))
             self._last, self._seats = (fleet, seen, made), made.seats
-        return _with(replace(self._last[2], now=seen.now), problems), seen
+        made = _with(replace(self._last[2], now=seen.now), problems)
+        return (made, seen, observed) if observed.looked or not made.actions else self.plan(self.engine.observe())
 
     def respond(
         self, request: PlacementRequest, author: Identity, made: Plan, observed: Observed
@@ -160,12 +164,7 @@ def place(placer: Placer, watching: Watching, observed: Observed | None = None) 
     for _ in range(MOST_ROUNDS):
         if not placer.engine.fleet.shop_classes:
             return
-        observed = observed or placer.engine.observe()
-        made, seen = placer.plan(observed)
-        if made.actions and not observed.looked:
-            # Whoever acts has looked.
-            observed = placer.engine.observe()
-            made, seen = placer.plan(observed)
+        made, seen, observed = placer.plan(observed or placer.engine.observe())
         outcome = placer.engine.act(made.actions, watching.started, watching.may_act)
         yield PlacementRound(made, outcome, observed, seen)
         observed = None
