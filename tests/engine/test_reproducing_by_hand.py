@@ -70,7 +70,7 @@ class ByHand:
     def place(self) -> None:
         """Make steps of the placement until none is left."""
         while True:
-            plan, _ = self.world.workplace.placer.plan(self.world.workplace.engine.observe())
+            plan, *_ = self.world.workplace.placer.plan(self.world.workplace.engine.observe())
             self.do(plan.actions)
             if not plan.actions:
                 if plan.wake_at is None:
