@@ -1,18 +1,14 @@
 """Alerts of the controller: when each fires and when it does not, as the real promtool has it."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import yaml
 from prometheus_client import generate_latest
 
 from shopset.controller.metrics import Metrics
-from support.promtool import Case, Series, firing, merged, promtool, run
+from support.promtool import CONTROLLER_RULES, Case, Series, alerts, firing, merged, run
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = [ROOT / "deploy" / "monitoring" / "controller-alerts.yaml"]
 LEADER, OTHER = 'instance="c:9090"', 'instance="d:9090"'
 LEADS = {f"shopset_leader{{{LEADER}}}": "1x400", f"shopset_leader{{{OTHER}}}": "0x400"}
 
@@ -79,26 +75,16 @@ CASES = [
 ]
 
 
-def alerts() -> Iterator[dict[str, Any]]:
-    for group in yaml.safe_load(RULES[0].read_text())["groups"]:
-        yield from group["rules"]
-
-
-def test_the_rules_have_no_lint() -> None:
-    done = promtool("check", "rules", "--lint=all", "--lint-fatal", *RULES)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_each_alert_fires_when_it_should_and_is_silent_when_it_should(tmp_path: Path) -> None:
     tests = [firing(case, series, count) for case in CASES for series, count in ((case.fires, 1), (case.silent, 0))]
-    done = run(tmp_path, RULES, merged(tests))
+    done = run(tmp_path, CONTROLLER_RULES, merged(tests))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {case.alert for case in CASES} == {each["alert"] for each in alerts()}
+    assert {case.alert for case in CASES} == {each["alert"] for each in alerts(CONTROLLER_RULES)}
 
 
 def test_each_metric_is_one_of_the_controller() -> None:
     exported = set(re.findall(r"^# TYPE (\S+)", generate_latest(Metrics().registry).decode(), re.MULTILINE))
-    used = {name for each in alerts() for name in re.findall(r"\bshopset_\w+", each["expr"])}
+    used = {name for each in alerts(CONTROLLER_RULES) for name in re.findall(r"\bshopset_\w+", each["expr"])}
     assert len(used) > 5
     assert used <= exported
 
@@ -106,7 +92,7 @@ def test_each_metric_is_one_of_the_controller() -> None:
 def test_each_alert_says_what_to_do() -> None:
     page = (ROOT / "docs" / "operation.md").read_text()
     assert "\n### Alerts\n" in page
-    for alert in alerts():
+    for alert in alerts(CONTROLLER_RULES):
         texts = alert["annotations"]
         assert texts["summary"]
         assert texts["description"]

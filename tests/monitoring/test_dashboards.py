@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +15,12 @@ from shopset.edge_agent.demand import DemandMetrics
 from shopset.edge_agent.metrics import Metrics
 from shopset.edge_agent.runtime import Runtime
 from support.haproxies import haproxy, running
-from testbed.programs import free_ports, program
+from support.promtool import CONTROLLER_RULES, EDGE_RULES, MONITORING, promtool, rules
+from testbed.programs import free_ports
 
 __all__ = ["haproxy"]
 ROOT = Path(__file__).resolve().parents[2]
-DASHBOARDS = sorted((ROOT / "deploy" / "monitoring" / "dashboards").glob("*.json"))
-RULES = [ROOT / "deploy" / "monitoring" / f"edge-{name}.yaml" for name in ("recording", "alerts")]
+DASHBOARDS = sorted((MONITORING / "dashboards").glob("*.json"))
 EXPORTER = """
 defaults
   mode http
@@ -53,14 +52,8 @@ def expressions() -> Iterator[str]:
         for variable in found["templating"]["list"]:
             if variable["type"] == "query":
                 yield re.sub(r"label_values\((.*), \w+\)", r"\1", variable["definition"])
-    for rule in rules():
+    for rule in rules(EDGE_RULES):
         yield rule["expr"]
-
-
-def rules() -> Iterator[dict[str, Any]]:
-    for path in RULES:
-        for group in yaml.safe_load(path.read_text())["groups"]:
-            yield from group["rules"]
 
 
 def metrics(expression: str) -> set[str]:
@@ -107,13 +100,16 @@ def test_uids_are_unique() -> None:
     assert len({each["uid"] for each in dashboards()}) == len(DASHBOARDS) >= 3
 
 
+def test_the_rules_have_no_lint() -> None:
+    done = promtool("check", "rules", "--lint=all", "--lint-fatal", *EDGE_RULES, *CONTROLLER_RULES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_prometheus_understands_each_expression(tmp_path: Path) -> None:
     entries = [{"record": f"x:{index}", "expr": text} for index, text in enumerate(expressions())]
     file = tmp_path / "rules.json"
     file.write_text(json.dumps({"groups": [{"name": "x", "rules": entries}]}))
-    done = subprocess.run(
-        [program("promtool"), "check", "rules", "--lint=none", str(file)], capture_output=True, text=True, check=False
-    )
+    done = promtool("check", "rules", "--lint=none", file)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(entries)} rules found" in done.stdout
 
@@ -127,7 +123,7 @@ def test_each_metric_is_exported_by_the_agent_by_haproxy_or_by_a_rule(haproxy: s
     both = CollectorRegistry()
     both.register(DemandMetrics(Runtime(tmp_path / "nobody.sock"), top=1))
     of_agent = exported(generate_latest(Metrics().registry).decode() + generate_latest(both).decode())
-    known = of_haproxy | of_agent | {each["record"] for each in rules() if "record" in each}
+    known = of_haproxy | of_agent | {each["record"] for each in rules(EDGE_RULES) if "record" in each}
     used = {name for text in expressions() for name in metrics(text)}
     assert len(used) > 30
     assert used - known == set()

@@ -2,13 +2,18 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import yaml
 
 from testbed.programs import program
 
+MONITORING: Final = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
+EDGE_RULES: Final = [MONITORING / "edge-recording.yaml", MONITORING / "edge-alerts.yaml"]
+CONTROLLER_RULES: Final = [MONITORING / "controller-alerts.yaml"]
 Series = dict[str, str]
 """A series -> its values, at intervals of 15 s; `NxM` is N for M times, `0+NxM` grows by N."""
 
@@ -26,6 +31,18 @@ class Case:
     """When it is looked at."""
 
 
+def rules(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """Yield the rules of files."""
+    for file in files:
+        for group in yaml.safe_load(file.read_text())["groups"]:
+            yield from group["rules"]
+
+
+def alerts(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return those of the rules of files that are alerts."""
+    return [each for each in rules(files) if "alert" in each]
+
+
 def promtool(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run promtool."""
     return subprocess.run(
@@ -33,9 +50,9 @@ def promtool(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def run(folder: Path, rules: Sequence[Path], tests: list[dict[str, Any]]) -> "subprocess.CompletedProcess[str]":
+def run(folder: Path, files: Sequence[Path], tests: list[dict[str, Any]]) -> "subprocess.CompletedProcess[str]":
     """Let promtool run unit tests of rules."""
-    content = {"rule_files": list(map(str, rules)), "evaluation_interval": "30s", "tests": tests}
+    content = {"rule_files": list(map(str, files)), "evaluation_interval": "30s", "tests": tests}
     file = folder / "tests.json"
     file.write_text(json.dumps(content))
     return promtool("test", "rules", file)
