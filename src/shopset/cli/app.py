@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from shopset import __version__
 from shopset.cli import exits
 from shopset.cli.edge_verbs import edge_app
 from shopset.cli.options import ChangesOption, DataOption, DryRun, OutputOption, Reason
@@ -16,6 +15,7 @@ from shopset.cli.options import settings_of as _settings
 from shopset.cli.placing_verbs import cluster_app, rebalance, shop_app
 from shopset.cli.running import run as _run
 from shopset.cli.settings import from_environment
+from shopset.versions import version_option
 
 _CODES = "; ".join(f"{code} {meaning}" for code, meaning in exits.MEANINGS.items())
 
@@ -36,12 +36,6 @@ app.add_typer(shop_app, name="shop")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(edge_app, name="edge")
 app.command(epilog=_example("shopctl rebalance --max-moves 500 --dry-run"))(rebalance)
-
-
-def _version(wanted: bool) -> None:  # the shape that typer calls
-    if wanted:
-        typer.echo(f"shopctl {__version__}")
-        raise typer.Exit
 
 
 @app.callback()
@@ -67,9 +61,7 @@ def _options(
         str | None, typer.Option("--namespace", "-n", help="The namespace that the fleet is in.")
     ] = None,
     no_color: Annotated[bool, typer.Option("--no-color", help="Write without colour. [env: NO_COLOR]")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
+    version: Annotated[bool, version_option("shopctl")] = False,
 ) -> None:
     """Run N copies of a platform as if they were one: release tier by tier, look, and debug.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from shopset import __version__, logs
+from shopset import logs
 from shopset.controller.running import Election
 from shopset.controller.running import run as run_controller
 from shopset.controller.serving import Ports
@@ -17,6 +17,7 @@ from shopset.controller.settings import LONGEST_CALL, Settings
 from shopset.core.errors import ShopsetError
 from shopset.kube.clients import connect
 from shopset.kube.leases import Terms
+from shopset.versions import show_version, version_option
 
 app = typer.Typer(
     name="shopset-controller",
@@ -28,18 +29,10 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:  # the shape that typer calls
-    if wanted:
-        typer.echo(f"shopset-controller {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def _options(
     *,
-    version: Annotated[  # the verb `version` says the same
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
+    version: Annotated[bool, version_option("shopset-controller")] = False,  # the verb `version` says the same
 ) -> None:
     """Keep a fleet that is described by objects of Kubernetes. Exit codes: 0 told to end; 1 it cannot go on, see the log."""
     del version
@@ -48,7 +41,7 @@ def _options(
 @app.command()
 def version() -> None:
     """Show the version."""
-    typer.echo(f"shopset-controller {__version__}")
+    show_version("shopset-controller")
 
 
 @app.command()

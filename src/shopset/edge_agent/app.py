@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from shopset import __version__, logs
+from shopset import logs
 from shopset.core.errors import ShopsetError
 from shopset.edge.places import Place
 from shopset.edge_agent.certificate_secrets import Secrets, parse_labels
@@ -23,6 +23,7 @@ from shopset.edge_agent.running import run as run_agent
 from shopset.edge_agent.runtime import Runtime
 from shopset.edge_agent.settings import Settings, fitting_connections
 from shopset.engine.workplaces import credential_environment
+from shopset.versions import show_version, version_option
 
 app = typer.Typer(
     name="shopset-edge",
@@ -72,18 +73,10 @@ Spares = Annotated[int, typer.Option(help="Backends for ShopSets to come, which 
 Timeout = Annotated[float, typer.Option(help="Seconds of one call of git.", min=1)]
 
 
-def _version(wanted: bool) -> None:  # the shape that typer calls
-    if wanted:
-        typer.echo(f"shopset-edge {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def _options(
     *,
-    version: Annotated[  # the verb `version` says the same
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
+    version: Annotated[bool, version_option("shopset-edge")] = False,  # the verb `version` says the same
 ) -> None:
     """Keep an HAProxy that leads each shop's requests to its ShopSets, as the branch placement says.
 
@@ -95,7 +88,7 @@ def _options(
 @app.command()
 def version() -> None:
     """Show the version."""
-    typer.echo(f"shopset-edge {__version__}")
+    show_version("shopset-edge")
 
 
 @app.command()
