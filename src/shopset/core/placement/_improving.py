@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from shopset.core.placement._balancing import Balance, growth
+from shopset.core.placement._balancing import Balance, growth, summed
 from shopset.core.placement._placing import candidate_costs
 from shopset.core.placement.evaluating import Index, arrivals
 from shopset.core.placement.problems import Bools, Floats, Ints
@@ -50,20 +50,25 @@ class Choice:
 
 def flip_costs(balance: Balance, groups: Index) -> Floats:
     """(groups,): what it costs to let the first two replicas of each change places. They have two, and one serves."""
-    now, then = balance.rates
     one, two = balance.legs[groups, 0], balance.legs[groups, 1]
-    traffic = balance.traffic[groups]
-    less, more = _others(balance, one, two), _others(balance, two, one)
-    change = balance.normal[one] * growth(-traffic * now[one]) + less * growth(-traffic * then[one])
-    change += balance.normal[two] * growth(traffic * now[two]) + more * growth(traffic * then[two])
-    return np.asarray(change.sum(1), np.float64)
+    traffic = balance.traffic.take(groups, axis=0)
+    return summed(
+        _served(balance, one, -traffic, _others(balance, one, two))
+        + _served(balance, two, traffic, _others(balance, two, one))
+    )
+
+
+def _served(balance: Balance, shopsets: Index, traffic: Floats, after: Floats) -> Floats:
+    """(n, R): what more or less traffic of primaries costs on ShopSets whose rows after a loss cost `after`."""
+    now, then = (rate.take(shopsets, axis=0) for rate in balance.rates)
+    return balance.normal.take(shopsets, axis=0) * growth(traffic * now) + after * growth(traffic * then)
 
 
 def _others(balance: Balance, shopsets: Index, without: Index) -> Floats:
     """(groups, R): what the rows of ShopSets after a loss cost, but for those in which `without` is lost, too."""
     lost = balance.losses.of[:, without]
-    taken = sum((balance.after[scenario, shopsets] for scenario in lost), start=np.zeros((len(shopsets), 1)))
-    total = balance.total[shopsets]
+    taken = sum((balance.after_loss(scenario, shopsets) for scenario in lost), start=np.zeros((len(shopsets), 1)))
+    total = balance.total.take(shopsets, axis=0)
     rest = total - taken
     near = np.flatnonzero((rest < _CERTAIN * total).any(1))
     if len(near):
@@ -93,20 +98,32 @@ def flip(
     looks, sweeps = (1, _URGENT) if until_safe else (_LOOKS, _SWEEPS)
     for _ in range(looks if len(groups) else 0):
         some = _worth_a_change(balance, groups, swapped, price)
+        costs = flip_costs(balance, some)
         before = allowance
         for _ in range(sweeps):
             if not len(some) or (until_safe and balance.is_safe()):
                 break
-            chosen = _best_changes(balance, some, allowance, swapped, price)
+            net = costs + _paid(balance, some, swapped) * (price * balance.cost())
+            chosen = _best_changes(balance, some, net, allowance, swapped)
             while len(chosen) and not _try_swap(balance, chosen):
                 chosen = chosen[: len(chosen) // 2]
             if not len(chosen):
                 break
             allowance -= int(_paid(balance, chosen, swapped).sum())
             swapped[chosen] = ~swapped[chosen]
+            stale = _on_any(balance.legs[some, :2], balance.legs[chosen], len(balance.base))
+            costs[stale] = flip_costs(balance, some[stale])
         if allowance == before:
             break
     return allowance
+
+
+def _on_any(legs: Ints, others: Ints, size: int) -> Bools:
+    """(n,): whether any replica is on a ShopSet on which one of the others is."""
+    touched = np.zeros(size + 1, np.bool_)
+    touched[others] = True
+    touched[-1] = False
+    return np.asarray(touched[legs[:, 0]] | touched[legs[:, 1]])
 
 
 def _paid(balance: Balance, groups: Index, swapped: Bools) -> Ints:
@@ -118,12 +135,12 @@ def _paid(balance: Balance, groups: Index, swapped: Bools) -> Ints:
 def _worth_a_change(balance: Balance, groups: Index, swapped: Bools, price: float) -> Index:
     """Return the groups whose change promises most for each shop. What it takes off is at most what their primaries bear."""
     now, then = balance.rates
-    one, traffic = balance.legs[groups, 0], balance.traffic[groups]
-    most = balance.normal[one] * np.minimum(traffic * now[one], 1)
-    most += balance.total[one] * np.minimum(traffic * then[one], 1)
-    groups = groups[most.sum(1) > price * balance.cost() * _paid(balance, groups, swapped)]
-    each = _net(balance, groups, swapped, price) / balance.problem.weight[groups].clip(1)
-    return groups[_first(each, _PROMISING)]
+    one, traffic = balance.legs[groups, 0], balance.traffic.take(groups, axis=0)
+    most = balance.normal.take(one, axis=0) * np.minimum(traffic * now.take(one, axis=0), 1)
+    most += balance.total.take(one, axis=0) * np.minimum(traffic * then.take(one, axis=0), 1)
+    groups = groups[summed(most) > price * balance.cost() * _paid(balance, groups, swapped)]
+    net = flip_costs(balance, groups) + _paid(balance, groups, swapped) * (price * balance.cost())
+    return groups[_first(net / balance.problem.weight[groups].clip(1), _PROMISING)]
 
 
 def _first(values: Floats, count: int) -> Index:
@@ -132,17 +149,9 @@ def _first(values: Floats, count: int) -> Index:
     return np.sort(below[np.argsort(values[below], kind="stable")[:count]])
 
 
-def _net(balance: Balance, groups: Index, swapped: Bools, price: float) -> Floats:
-    """(groups,): what a change of roles costs, with its price."""
-    return np.asarray(
-        flip_costs(balance, groups) + _paid(balance, groups, swapped) * (price * balance.cost()), np.float64
-    )
-
-
-def _best_changes(balance: Balance, groups: Index, allowance: int, swapped: Bools, price: float) -> Index:
-    """Return groups whose changes take off most for each shop, no two of them on the same ShopSet."""
+def _best_changes(balance: Balance, groups: Index, net: Floats, allowance: int, swapped: Bools) -> Index:
+    """Return groups whose changes, which cost `net`, take off most for each shop, no two of them on the same ShopSet."""
     size = len(balance.base)
-    net = _net(balance, groups, swapped, price)
     good = np.flatnonzero((net < -_LEAST * balance.cost()) & (_paid(balance, groups, swapped) <= allowance))
     order = groups[good[np.argsort((net / balance.problem.weight[groups].clip(1))[good], kind="stable")][:size]]
     chosen = order[_disjoint(balance.legs[order, :2], size)]
@@ -183,17 +192,16 @@ def _disjoint(touched: Ints, size: int) -> Index:
 
 def relief(balance: Balance, groups: Index, positions: Index) -> Floats:
     """(replicas,): about what it would take off the cost if each were nowhere: the costliest are worth another try first."""
-    now, then = balance.rates
+    _, then = balance.rates
     legs = balance.legs[groups, positions]
     primary, following = balance.serving(groups)
-    amount = balance.traffic[groups]
+    amount = balance.traffic.take(groups, axis=0)
     leads = legs == primary
-    off = balance.normal[legs] * growth(-amount * now[legs]) + balance.total[legs] * growth(-amount * then[legs])
-    gain = -np.where(leads, off.sum(1), 0)
+    gain = np.where(leads, -summed(_served(balance, legs, -amount, balance.total.take(legs, axis=0))), 0)
     for level in range(following.shape[1]):
         to = following[:, level]
-        row = balance.after[balance.losses.of[level][primary], to]
-        gain -= np.where((to >= 0) & (leads | (to == legs)), (row * growth(-amount * then[to])).sum(1), 0)
+        row = balance.after_loss(balance.losses.of[level][primary], to)
+        gain -= np.where((to >= 0) & (leads | (to == legs)), summed(row * growth(-amount * then.take(to, axis=0))), 0)
     return np.asarray(gain, np.float64)
 
 

@@ -1,6 +1,6 @@
 """Where missing replicas go: the largest first, each to the ShopSet where it costs least."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import exp
 from typing import Final
 
@@ -127,26 +127,27 @@ def _static_costs(balance: Balance, groups: Index) -> Floats:
     if balance.problem.follows_traffic.all():
         return np.zeros((len(groups), len(balance.base)))
     now, then = balance.rates
-    static = balance.static[groups]
-    return _priced(static, now, balance.normal) + _priced(static, then, balance.total)
+    return _priced(balance.static[groups], (now, balance.normal), (then, balance.total))
 
 
 def _as_primary(balance: Balance, traffic: Floats, _earlier: Ints, later: Ints) -> Floats:
     """What it costs to serve groups from each ShopSet, their other replicas being next."""
     now, then = balance.rates
-    costs = _priced(traffic, now, balance.normal) + _priced(traffic, then, balance.total)
+    costs = _priced(traffic, (now, balance.normal), (then, balance.total))
     for level, domain in enumerate(balance.problem.domains):
-        unserved = np.ones(costs.shape, np.bool_)
+        # By domain, since all ShopSets of one are lost together. Nothing comes to a replica that is lost with them.
+        after = balance.after[balance.losses.level == level]
+        following = np.zeros((len(traffic), len(after)))
+        unserved = np.ones(following.shape, np.bool_)
         for position in range(later.shape[1]):
-            leg = later[:, position]
-            some = np.flatnonzero(leg >= 0)
+            some = np.flatnonzero(later[:, position] >= 0)
             if not len(some):
                 continue
-            to = leg[some]
-            away = unserved[some] & (domain[None, :] != domain[to][:, None])
-            rows = np.einsum("dgr,gr->dg", balance.after[:, to], growth(traffic[some] * then[to]))
-            costs[some] += np.where(away, rows[balance.losses.of[level]].T, 0)
-            unserved[some] &= ~away
+            to = later[some, position]
+            rows = np.einsum("dgr,gr->gd", after.take(to, axis=1), growth(traffic[some] * then[to]))
+            following[some] += np.where(unserved[some], rows, 0)
+            unserved[some] &= np.arange(len(after)) == domain[to][:, None]
+        costs += following.take(domain, axis=1)
     return costs
 
 
@@ -155,45 +156,47 @@ def _as_other(balance: Balance, traffic: Floats, earlier: Ints, later: Ints) -> 
     everyone = np.concatenate([earlier, later], axis=1)
     primary, before = _first_and_next(balance.problem, everyone, earlier.shape[1])
     _, then = balance.rates
-    costs = _THIRD * _priced(traffic, then, balance.total)
-    for level, domain in enumerate(balance.problem.domains):
+    costs = _THIRD * _priced(traffic, (then, balance.total))
+    for level in range(len(balance.problem.domains)):
         scenario = balance.losses.of[level][primary]
-        each = np.zeros(costs.shape)
+        weight = np.where(before[:, level] < 0, 1.0, _THIRD)[:, None]
         for lost in np.unique(scenario):
             some = scenario == lost
-            each[some] = _priced(traffic[some], then, balance.after[lost])
-        away = domain[None, :] != domain[primary][:, None]
-        costs += np.where(away, each, 0) * np.where(before[:, level] < 0, 1.0, _THIRD)[:, None]
+            # What is lost with the primary costs nothing in this row.
+            costs[some] += weight[some] * _priced(traffic[some], (then, balance.after[lost]))
     return costs
 
 
-def _priced(traffic: Floats, rate: Floats, price: Floats) -> Floats:
-    """(groups, S): what the load of each group adds to one row of each ShopSet."""
-    largest = (traffic * rate.max(0)).max(1)
+def _priced(traffic: Floats, *rows: tuple[Floats, Floats]) -> Floats:
+    """(groups, S): what the load of each group adds to rows of each ShopSet, each given by its rate and its cost."""
+    largest = (traffic * np.maximum.reduce([rate for rate, _ in rows]).max(0)).max(1)
     small = largest < _SMALL[-1][0]
-    if not small.any():
-        return _exactly_priced(traffic, rate, price)
-    costs = np.empty((len(traffic), len(price)))
-    costs[small] = _about_priced(traffic[small], rate, price, float(largest[small].max()))
-    costs[~small] = _exactly_priced(traffic[~small], rate, price)
+    if small.all():
+        return _about_priced(traffic, rows, float(largest.max(initial=0)))
+    costs = np.empty((len(traffic), len(rows[0][0])))
+    if small.any():
+        costs[small] = _about_priced(traffic[small], rows, float(largest[small].max()))
+    costs[~small] = _exactly_priced(traffic[~small], rows)
     return costs
 
 
-def _about_priced(traffic: Floats, rate: Floats, price: Floats, largest: float) -> Floats:
-    """By the first terms of exp(x) - 1: products of matrices take a small part of the time of so many exponentials."""
+def _about_priced(traffic: Floats, rows: Sequence[tuple[Floats, Floats]], largest: float) -> Floats:
+    """By the first terms of exp(x) - 1, all in one product of matrices: that takes a small part of the time of so many exponentials."""
     terms = next(count for limit, count in _SMALL if largest < limit)
-    part, weight = traffic, price * rate
-    costs = part @ weight.T
+    parts, weights = [traffic], [[cost * rate for rate, cost in rows]]
     for term in range(2, terms + 1):
-        part, weight = part * traffic / term, weight * rate
-        costs += part @ weight.T
-    return np.asarray(costs, np.float64)
+        parts.append(parts[-1] * traffic / term)
+        weights.append([weight * rate for weight, (rate, _) in zip(weights[-1], rows, strict=True)])
+    return np.asarray(
+        np.concatenate(parts, axis=1) @ np.concatenate([sum(each) for each in weights], axis=1).T, np.float64
+    )
 
 
-def _exactly_priced(traffic: Floats, rate: Floats, price: Floats) -> Floats:
-    costs = np.zeros((len(traffic), len(price)))
-    for resource in range(price.shape[1]):
-        costs += price[:, resource] * growth(traffic[:, resource, None] * rate[:, resource])
+def _exactly_priced(traffic: Floats, rows: Sequence[tuple[Floats, Floats]]) -> Floats:
+    costs = np.zeros((len(traffic), len(rows[0][0])))
+    for rate, cost in rows:
+        for resource in range(cost.shape[1]):
+            costs += cost[:, resource] * growth(traffic[:, resource, None] * rate[:, resource])
     return costs
 
 
