@@ -87,10 +87,11 @@ class Balance:
         self.after[:, shopsets] = after
         self.total[shopsets] = after.sum(0)
 
-    def after_loss(self, scenarios: Index, shopsets: Index) -> Floats:
+    def after_loss(self, scenarios: Index, shopsets: Index | Ints) -> Floats:
         """(n, R): the cost of the row of each ShopSet in the scenario beside it."""
         size, resources = self.base.shape
-        return self.after.reshape(-1, resources).take(scenarios * size + shopsets, axis=0)
+        rows = self.after.reshape(-1, resources)
+        return np.asarray(rows.take(scenarios * size + shopsets, axis=0), np.float64)
 
     def cost(self) -> float:
         """Return the sum over all rows."""

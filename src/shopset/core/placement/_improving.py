@@ -58,7 +58,7 @@ def flip_costs(balance: Balance, groups: Index) -> Floats:
     )
 
 
-def _served(balance: Balance, shopsets: Index, traffic: Floats, after: Floats) -> Floats:
+def _served(balance: Balance, shopsets: Index | Ints, traffic: Floats, after: Floats) -> Floats:
     """(n, R): what more or less traffic of primaries costs on ShopSets whose rows after a loss cost `after`."""
     now, then = (rate.take(shopsets, axis=0) for rate in balance.rates)
     return balance.normal.take(shopsets, axis=0) * growth(traffic * now) + after * growth(traffic * then)
