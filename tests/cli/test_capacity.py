@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import pytest
 import yaml
 
 from gates.histories import INTERVAL, Recorded, history
-from shopset.cli import exits, main
+from shopset.cli import exits
 from shopset.cli.capacity import rounded_down
 from shopset.cli.scaffolding import Copy
+from support.shopctl import Said, run, settle_in
 from support.worlds import ENVIRONMENT, World
 
 API = "shopset.dev/v1alpha1"
@@ -23,13 +23,6 @@ CLASSES: dict[str, dict[str, Any]] = {
     "standard": {"tier": "prod", "configuration": "production", "replicas": 2, "across": ["cluster"]},
     "single": {"tier": "prod", "configuration": "production"},
 }
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
 
 
 class Shopctl:
@@ -41,12 +34,7 @@ class Shopctl:
         self.fleet = world.folder / "fleet"
 
     def __call__(self, *words: str) -> Said:
-        self._capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--fleet", str(self.fleet), "--cache", str(self.world.folder / "cache")])
-        out, err = self._capfd.readouterr()
-        assert "Traceback" not in out + err
-        return Said(int(ended.value.code or 0), out, err)
+        return run(self._capfd, *words)
 
     def data(self, *words: str) -> Any:
         """Return what `-o json` says."""
@@ -91,14 +79,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture
 def shopctl(made: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shopctl:
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    run = Shopctl(capfd, made)
-    run.fleet = tmp_path / "fleet"
-    shutil.copytree(made.folder / "fleet", run.fleet)
+    found = Shopctl(capfd, made)
+    found.fleet = tmp_path / "fleet"
+    settle_in(monkeypatch, found.fleet, made.folder / "cache")
+    shutil.copytree(made.folder / "fleet", found.fleet)
     capacity = {"capacity": {"requestsPerSecond": 800.0}}
-    run.change("shopsets.yaml", **{copy.name: capacity for copy in COPIES})
-    return run
+    found.change("shopsets.yaml", **{copy.name: capacity for copy in COPIES})
+    return found
 
 
 class TestSimulating:

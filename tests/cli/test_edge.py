@@ -19,7 +19,7 @@ import yaml
 
 from shopset.api import KINDS
 from shopset.api.platforms import Edge
-from shopset.cli import exits, main
+from shopset.cli import exits
 from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, make_repositories, write_fleet
 from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeSettings, EdgeShop, EdgeShopSet, RateLimit
 from shopset.core.placement.formats import dump_placement
@@ -32,6 +32,7 @@ from support.edge_agents import end
 from support.haproxies import PATIENCE, check, debian, haproxy
 from support.origins import free_port
 from support.servers import Request, respond, serving
+from support.shopctl import Said, run, settle_in
 from support.worlds import ENVIRONMENT, git
 
 __all__ = ["haproxy"]
@@ -67,13 +68,6 @@ SHOPS = (
 FIRST = Placement.of(GROUPS, SHOPS, FACTS)
 
 
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
 @dataclass
 class Place:
     """A fleet with a placement, and shopctl on it."""
@@ -82,11 +76,7 @@ class Place:
     capfd: pytest.CaptureFixture[str]
 
     def __call__(self, *words: str, code: int = exits.OK) -> Said:
-        self.capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([*words])
-        said = Said(int(ended.value.code or 0), *self.capfd.readouterr())
-        assert "Traceback" not in said.out + said.err
+        said = run(self.capfd, *words)
         assert said.code == code, said.out + said.err
         return said
 
@@ -140,14 +130,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shopctl(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Place:
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
+    settle_in(monkeypatch, tmp_path / "fleet", tmp_path / "cache")
     for name in ("git", "fleet"):
         shutil.copytree(made / name, tmp_path / name, symlinks=True)
     platform = tmp_path / "fleet" / "platform.yaml"
     platform.write_text(platform.read_text().replace(str(made), str(tmp_path)))
-    monkeypatch.setenv("SHOPSET_FLEET", str(tmp_path / "fleet"))
-    monkeypatch.setenv("SHOPSET_CACHE", str(tmp_path / "cache"))
     return Place(tmp_path, capfd)
 
 

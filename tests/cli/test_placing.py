@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from shopset.cli import exits, main
+from shopset.cli import exits
 from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, make_repositories, write_fleet
+from support.shopctl import YAMADA, Said, run, settle_in
 from support.worlds import ENVIRONMENT, git
 
-YAMADA = "Yamada <yamada@example.com>"
 PAUSE = 1
 """Seconds between two waves."""
 COPIES = (
@@ -52,13 +52,6 @@ LAYOUT_REST: Mapping[str, object] = {
 }
 
 
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
 @dataclass
 class Place:
     """A fleet whose shops are placed, and shopctl on it."""
@@ -67,11 +60,7 @@ class Place:
     capfd: pytest.CaptureFixture[str]
 
     def __call__(self, *words: str, code: int = exits.OK) -> Said:
-        self.capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--as", YAMADA])
-        said = Said(int(ended.value.code or 0), *self.capfd.readouterr())
-        assert "Traceback" not in said.out + said.err
+        said = run(self.capfd, *words, "--as", YAMADA)
         assert said.code == code, said.out + said.err
         return said
 
@@ -135,10 +124,7 @@ def shopctl(
 ) -> Iterator[Place]:
     live, kept = pristine
     shutil.copytree(kept, live, symlinks=True)
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("SHOPSET_FLEET", str(live / "fleet"))
-    monkeypatch.setenv("SHOPSET_CACHE", str(live / "cache"))
+    settle_in(monkeypatch, live / "fleet", live / "cache")
     yield Place(live, capfd)
     shutil.rmtree(live)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shopset.cli import exits, main
+from shopset.cli import exits
 from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, make_repositories, write_fleet
+from support.shopctl import YAMADA, Said, run, settle_in
 from support.worlds import ENVIRONMENT
 
 AGENT = ("--agent", "http://127.0.0.1:1")
@@ -73,18 +74,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("SHOPSET_FLEET", str(folder / "fleet"))
     # Not even root can write there.
-    monkeypatch.setenv("SHOPSET_CACHE", "/proc/nowhere")
+    settle_in(monkeypatch, folder / "fleet", Path("/proc/nowhere"))
 
 
-def shopctl(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([*words, "--as", "Yamada <yamada@example.com>"])
-    return int(ended.value.code or 0), *capfd.readouterr()
+def shopctl(capfd: pytest.CaptureFixture[str], *words: str) -> Said:
+    return run(capfd, *words, "--as", YAMADA)
 
 
 @pytest.mark.parametrize("words", VERBS)

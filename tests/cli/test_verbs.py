@@ -7,22 +7,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from shopset.cli import exits, hoisted, main
+from shopset.cli import exits, hoisted
 from shopset.cli.reference import verbs
-from support.worlds import ENVIRONMENT, World
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
+from support.shopctl import YAMADA, Said, run, settle_in
+from support.worlds import World
 
 
 @pytest.fixture
@@ -34,10 +27,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 def shopctl(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> "Shopctl":
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("SHOPSET_FLEET", str(tmp_path / "fleet"))
-    monkeypatch.setenv("SHOPSET_CACHE", str(tmp_path / "cache"))
+    settle_in(monkeypatch, tmp_path / "fleet", tmp_path / "cache")
     return Shopctl(capfd)
 
 
@@ -46,12 +36,7 @@ class Shopctl:
         self._capfd = capfd
 
     def __call__(self, *words: str) -> Said:
-        self._capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--as", "Yamada <yamada@example.com>"])
-        out, err = self._capfd.readouterr()
-        assert "Traceback" not in out + err
-        return Said(int(ended.value.code or 0), out, err)
+        return run(self._capfd, *words, "--as", YAMADA)
 
 
 class TestLooking:

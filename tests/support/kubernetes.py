@@ -216,30 +216,29 @@ class KubernetesWorld:
 
     def ledger(self) -> Ledger:
         """Return the ledger as it is in git."""
-        repository = pygit2.Repository(str(self.repository("system")))
-        if "ledger" not in repository.branches.local:
-            return Ledger()
-        head = repository.revparse_single("refs/heads/ledger")
-        assert isinstance(head, pygit2.Commit)
-        if self._ledger[0] != str(head.id):
-            index = pygit2.Index()
-            index.read_tree(head.tree)
-            files = {entry.path: repository[entry.id].read_raw() for entry in index}
-            self._ledger = str(head.id), read_ledger(files)
+        head, files = self._read("ledger", self._ledger[0])
+        if head != self._ledger[0]:
+            self._ledger = head, read_ledger(files)
         return self._ledger[1]
 
     def placement(self) -> Placement:
         """Return the placement as it is in git, which must be whole."""
-        repository = pygit2.Repository(str(self.repository("system")))
-        if "placement" not in repository.branches.local:
-            return Placement()
-        commit = repository.revparse_single("refs/heads/placement")
-        assert isinstance(commit, pygit2.Commit)
-        index = pygit2.Index()
-        index.read_tree(commit.tree)
-        reading = read_placement({entry.path: repository[entry.id].read_raw() for entry in index})
+        reading = read_placement(self._read("placement")[1])
         assert reading.is_whole, reading.problems
         return reading.placement
+
+    def _read(self, branch: str, known: str = "") -> tuple[str, dict[str, bytes]]:
+        """Return the head of a branch of shopset-system and, unless it is `known`, its files; nothing where there is no branch."""
+        repository = pygit2.Repository(str(self.repository("system")))
+        if branch not in repository.branches.local:
+            return "", {}
+        head = repository.revparse_single(f"refs/heads/{branch}")
+        assert isinstance(head, pygit2.Commit)
+        if str(head.id) == known:
+            return known, {}
+        index = pygit2.Index()
+        index.read_tree(head.tree)
+        return str(head.id), {entry.path: repository[entry.id].read_raw() for entry in index}
 
     def repository(self, name: str) -> Path:
         """Return a bare repository: system, apps or configuration."""
