@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -90,6 +91,8 @@ class TestLooking:
         del world
         said = shopctl("describe", "tier", "prod")
         assert "Approved: prod needs 1 approval" in said.out
+        said = shopctl("describe", "tier", "dev")
+        assert re.search(r"^Phase: +Verified\nIn phase: +\d+\w", said.out, re.MULTILINE)
 
     def test_status_and_explain_say_what_comes_next(self, world: World, shopctl: Shopctl) -> None:
         revision = next(iter(world.plan()[1].ledger.verified["beta"]))

@@ -176,7 +176,7 @@ def drain(
 def bring_back(
     context: typer.Context,
     cluster: ClusterArgument,
-    reason: Reason = "back",
+    reason: Reason = "",
     dry_run: DryRun = False,
     no_wait: NoWait = False,
 ) -> None:

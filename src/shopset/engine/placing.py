@@ -241,7 +241,9 @@ def _state(fleet: Fleet, observed: Observed, name: str) -> str:
     head, found = observed.tiers.get(shopset.spec.tier), observed.applications.get(name)
     if shopset.spec.cluster in observed.deliveries:
         return "cannot be seen"
-    if found is None or head is None:
+    if head is None:
+        return f"waits for the first release of {shopset.spec.tier}"
+    if found is None:
         return "has no Application yet"
     if not found.is_at(head) or found.sync != "Synced":
         return "is not Synced at its tier's pin"

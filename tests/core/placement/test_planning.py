@@ -137,6 +137,22 @@ def test_a_fleet_without_shopsets() -> None:
     settle(world)
 
 
+def test_shops_of_a_new_fleet_wait_for_its_first_release() -> None:
+    world = PlacingWorld(fleet(), make_shops(SHOPS))
+    world.unready = {**dict.fromkeys(world.fleet.shopsets, "waits for the first release of prod"), "c-2": "is Degraded"}
+    world.unusable = set(world.fleet.shopsets)
+    told_of = told(world.step())
+    assert told_of["ShopClass/standard", "NoShopSet"] == (
+        "48 shops have no ShopSet: none of the tier and configuration of standard takes shops now: "
+        "a-1 waits for the first release of prod, c-2 is Degraded (and 4 more). They are placed once one serves"
+    )
+    world.unusable -= {"a-1", "a-2"}
+    assert told(world.step())["ShopClass/standard", "NoOtherDomain"].endswith(
+        "apart from those that they have. b-1 waits for the first release of prod, c-2 is Degraded (and 2 more): "
+        "wait for that, or add a ShopSet"
+    )
+
+
 def test_a_plan_without_a_branch_or_shops_known() -> None:
     assert plan_placement(fleet(), Seen(START, Shops(), Placement())).actions == ()
 

@@ -305,6 +305,17 @@ def test_a_request_that_is_met_does_nothing(world: PlacingWorld) -> None:
         assert not [each for each in again.actions if each.kind == "Cluster"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "told", "recorded"),
+    [("", " after power failure", "after power failure"), ("mended", ": mended", "mended")],
+)
+def test_a_cluster_returns_for_a_reason(world: PlacingWorld, reason: str, told: str, recorded: str) -> None:
+    world.ask(LoseCluster(cluster="a", reason="power failure"))
+    world.ask(ReturnCluster(cluster="a", reason=reason))
+    assert f"Yamada brings cluster a back{told}" in world.subjects
+    assert world.records["a"].reason == recorded
+
+
 def test_a_cluster_that_is_wished_away_does_not_return(world: PlacingWorld) -> None:
     world.ask(LoseCluster(cluster="a", **WHY))
     world.fleet = fleet(wishes={"a": "Drained"})

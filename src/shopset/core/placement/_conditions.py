@@ -12,7 +12,7 @@ from shopset.core.placement._waves import Step
 from shopset.core.placement.bounding import Shortage, shortages
 from shopset.core.placement.drains import waiting
 from shopset.core.placement.evaluating import loads, worst, worst_n1
-from shopset.core.placement.modelling import Model
+from shopset.core.placement.modelling import Model, takes
 from shopset.core.placement.plans import Seen
 from shopset.core.placement.problems import Solution
 from shopset.core.placement.shops import RESOURCES
@@ -26,7 +26,7 @@ _ADD: Final = "Add a ShopSet, or let one of them take shops again"
 def conditions(fleet: Fleet, seen: Seen, found: Model, goal: Targets, step: Step) -> Iterator[Condition]:
     """Yield the conditions of shops, classes, clusters and ShopSets."""
     yield from _of_unknown_classes(fleet, seen)
-    yield from _of_classes(found, goal, step)
+    yield from _of_classes(fleet, seen, found, goal, step)
     yield from _of_pins(goal)
     yield from _of_safety(found, goal)
     yield from _of_clusters(fleet, seen, found, step)
@@ -50,7 +50,7 @@ def _of_unknown_classes(fleet: Fleet, seen: Seen) -> Iterator[Condition]:
             yield Condition(f"ShopClass/{shop_class}", "Placed", "NoShopClass", message)
 
 
-def _of_classes(found: Model, goal: Targets, step: Step) -> Iterator[Condition]:
+def _of_classes(fleet: Fleet, seen: Seen, found: Model, goal: Targets, step: Step) -> Iterator[Condition]:
     problem = found.problem
     stranded = np.zeros(len(found.groups), np.int32)
     for row, names in step.stranded.items():
@@ -61,21 +61,39 @@ def _of_classes(found: Model, goal: Targets, step: Step) -> Iterator[Condition]:
         unplaced = int(problem.weight[rows & (present + stranded == 0)].sum())
         short = int(problem.weight[rows & (present > 0) & (present + stranded < problem.replicas)].sum())
         stuck = int(problem.weight[rows & (stranded > 0)].sum())
+        silent = _silent(fleet, seen, found, number)
+        advice = f"{silent}: wait for that, or add a ShopSet" if silent else _ADD
         if unplaced:
-            message = f"{_shops(unplaced)} no ShopSet: none of the tier and configuration of {shop_class} takes shops now. {_ADD}"
+            message = (
+                f"{_shops(unplaced)} no ShopSet: none of the tier and configuration of {shop_class} takes shops now"
+            )
+            message += f": {silent}. They are placed once one serves" if silent else f". {_ADD}"
             yield Condition(f"ShopClass/{shop_class}", "Placed", "NoShopSet", message)
         if stuck:
             message = (
                 f"{_shops(stuck)} a replica where they should not, and keep it: no other ShopSet of {shop_class} that takes "
-                f"shops lies apart from their other replicas. {_ADD}"
+                f"shops lies apart from their other replicas. {advice}"
             )
             yield Condition(f"ShopClass/{shop_class}", "Placed", "NowhereElse", message, "Warning")
         if short:
             message = (
                 f"{_shops(short)} fewer replicas than {shop_class} asks for: no other ShopSet that takes shops lies apart "
-                f"from those that they have. {_ADD}"
+                f"from those that they have. {advice}"
             )
             yield Condition(f"ShopClass/{shop_class}", "Redundant", "NoOtherDomain", message, "Warning")
+
+
+def _silent(fleet: Fleet, seen: Seen, found: Model, number: int) -> str:
+    """Return why ShopSets that may take the shops of a class do not; empty where that is not why: one of each state."""
+    states = {
+        name: seen.unready.get(name, "serves nobody")
+        for name, allowed in zip(found.shopsets, found.problem.allowed[2 * number], strict=True)
+        if allowed and name in seen.unusable and takes(fleet, fleet.shopsets[name], seen.clusters)
+    }
+    firsts = {state: name for name, state in reversed(states.items())}
+    told = sorted(f"{name} {state}" for state, name in firsts.items())
+    more = f" (and {len(states) - len(told)} more)" if len(states) > len(told) else ""
+    return ", ".join(told) + more
 
 
 def _of_pins(goal: Targets) -> Iterator[Condition]:

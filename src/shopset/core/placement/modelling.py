@@ -74,7 +74,7 @@ def model(
         follows_traffic=np.array([resource != "shops" for resource in RESOURCES]),
         domains=np.array([numbers_of for _, numbers_of in names], np.int32).reshape(len(levels), len(shopsets)),
         takes=np.array(
-            [_takes(fleet, each, clusters) and each.name not in unusable for each in fleet.shopsets.values()], bool
+            [takes(fleet, each, clusters) and each.name not in unusable for each in fleet.shopsets.values()], bool
         ),
         leaves=np.array([is_left(fleet, each, clusters) for each in fleet.shopsets.values()], bool),
         allowed=allowed,
@@ -143,7 +143,8 @@ def _domains(fleet: Fleet, level: str) -> tuple[tuple[str, ...], list[int]]:
     return found, [found.index(of_clusters[each.spec.cluster]) for each in fleet.shopsets.values()]
 
 
-def _takes(fleet: Fleet, shopset: ShopSet, clusters: Mapping[str, ClusterRecord]) -> bool:
+def takes(fleet: Fleet, shopset: ShopSet, clusters: Mapping[str, ClusterRecord]) -> bool:
+    """Tell whether shops may come to a ShopSet, by what is said of its cluster."""
     cluster = fleet.clusters[shopset.spec.cluster]
     return cluster.spec.wish == "Active" and cluster.name not in clusters
 

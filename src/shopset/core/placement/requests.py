@@ -54,7 +54,8 @@ class ReturnCluster:
     """Bring the shops of a cluster that was lost or drained back, in waves. It ends a drain that is under way, too."""
 
     cluster: str
-    reason: str
+    reason: str = ""
+    """By default, that what it was lost or drained for is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,12 +175,14 @@ def _return(fleet: Fleet, seen: Seen, request: ReturnCluster, author: Identity) 
         raise RequestRefusedError(f"cluster {cluster} is wished to be {wish}: set spec.wish to Active first")
     if before.state == "Returning":
         return plan_placement(fleet, seen)
-    changes = {"state": "Returning", "since": seen.now, "by": str(author), "reason": request.reason}
+    after = f"after {before.reason}"
+    changes = {"state": "Returning", "since": seen.now, "by": str(author), "reason": request.reason or after}
     if before.state == "Draining":
         # It was not upgraded yet, so nothing is to be waited for.
         changes["version"] = ""
     record = before.model_copy(update=changes)
-    return _with_record(fleet, seen, record, f"{author.name} brings cluster {cluster} back: {request.reason}", author)
+    why = f": {request.reason}" if request.reason else f" {after}"
+    return _with_record(fleet, seen, record, f"{author.name} brings cluster {cluster} back{why}", author)
 
 
 def _with_record(fleet: Fleet, seen: Seen, record: ClusterRecord, subject: str, author: Identity) -> PlacementPlan:
