@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from shopset.controller.objects import Objects
 from shopset.controller.settings import LONGEST_CALL_OF_MEMBER, Settings
 from shopset.controller.statuses import control_status, not_kept, refused, statuses
 from shopset.controller.telling import Teller
+from shopset.controller.waking import Bell
 from shopset.core.errors import ShopsetError
 from shopset.core.fleets import Fleet
 from shopset.core.release.actions import OnApplication
@@ -66,7 +68,7 @@ class Loop:
         self._leads = leads
         self._clock = clock
         self._teller = Teller(objects, metrics, clock)
-        self._woken = Event()
+        self._bell = Bell()
         self._pushed = Event()
         self._looked_at: datetime | None = None
         self._stopping = Event()
@@ -84,29 +86,34 @@ class Loop:
         return self._listed_at is not None
 
     def wake(self, reason: str) -> None:
-        """Let the loop look now."""
+        """Let the loop look as soon as it has rested: one of many things has changed."""
         _log.debug("woken: %s", reason)
-        self._woken.set()
+        self._bell.ring()
+
+    def hurry(self, reason: str) -> None:
+        """Let the loop look now: somebody waits for it."""
+        _log.debug("hurried: %s", reason)
+        self._bell.hurry()
 
     def look(self, reason: str) -> None:
         """Let the loop look at git, too, now: somebody has pushed."""
         self._pushed.set()
-        self.wake(reason)
+        self.hurry(reason)
 
     def stop(self) -> None:
         """Let the loop end after the action that it is at."""
         self._stopping.set()
-        self._woken.set()
+        self._bell.hurry()
 
     def run(self) -> None:
         """Loop until `stop`. Never raises for what goes wrong in a round."""
         while not self._stopping.is_set():
-            self._woken.clear()
-            self.beat = self._clock()
+            self._bell.silence()
+            self.beat, began = self._clock(), time.thread_time()
             pause = self._turn()
             self.beat = self._clock()
             if not self._stopping.is_set():
-                self._woken.wait(pause)
+                self._bell.sleep(pause, time.thread_time() - began)
 
     def _turn(self) -> float:
         """Do one round. Returns for how many seconds nothing is to be done."""
@@ -115,7 +122,7 @@ class Loop:
             if not self._leads():
                 return 1.0
             if self._teller.tell_shops():
-                self._woken.set()
+                self._bell.hurry()
             return self._round(self._objects.read())
         except TooManyRacesError as error:
             _log.info("%s", error)
@@ -181,7 +188,7 @@ class Loop:
         if placed.observed is not None:
             self._last = placed.observed
         if self._teller.tell_places() or placed.acted:
-            self._woken.set()
+            self._bell.hurry()
         self._metrics.show_placement(placed.states, placed.plan, placed.moved)
         return placed
 
@@ -201,7 +208,7 @@ class Loop:
             still = wanted(engine.fleet, self._last.ledger, reading.controls)
             if any(_uid(each.control) not in self._refusals for each in still):
                 # The plan was made before the ledger had what people ask for.
-                self._woken.set()
+                self._bell.hurry()
         return last
 
     def _serve(self, engine: Engine, reading: Reading, observed: Observed) -> None:

@@ -77,7 +77,7 @@ async def run(
         for thread in threads:
             thread.start()
         watching = (
-            asyncio.create_task(watch(objects, loop.wake, watching_ready)),
+            asyncio.create_task(watch(objects, loop.hurry, loop.wake, watching_ready)),
             asyncio.create_task(watch_shops(objects, loop.wake)),
             asyncio.create_task(watch_members(objects, loop.wake)),
         )

@@ -31,12 +31,12 @@ _LOOK: Final = 1.0
 """Seconds between two looks at which clusters there are."""
 
 
-def make_registry(objects: Objects, wake: Callable[[str], None]) -> kopf.OperatorRegistry:
-    """Return the handlers: each event of the fleet's kinds, and of shopset's Applications."""
+def make_registry(objects: Objects, hurry: Callable[[str], None], wake: Callable[[str], None]) -> kopf.OperatorRegistry:
+    """Return the handlers: each event of the fleet's kinds, which people change, and of shopset's Applications."""
     registry = kopf.OperatorRegistry()
     for kind in FLEET_KINDS:
         kopf.on.event(API_GROUP, "v1alpha1", PLURALS[kind], id=kind, registry=registry)(
-            _taking(objects.fleet, wake, objects.namespace)
+            _taking(objects.fleet, hurry, objects.namespace)
         )
     if not objects.has_argocd_per_cluster:
         labels = dict[str, Any](SELECTOR)
@@ -58,10 +58,12 @@ def make_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def watch(objects: Objects, wake: Callable[[str], None], ready: asyncio.Event) -> None:
+async def watch(
+    objects: Objects, hurry: Callable[[str], None], wake: Callable[[str], None], ready: asyncio.Event
+) -> None:
     """Watch until cancelled. Raises where a watch cannot go on: a controller that is blind must end."""
     await kopf.operator(
-        registry=make_registry(objects, wake),
+        registry=make_registry(objects, hurry, wake),
         settings=make_settings(),
         namespaces=sorted(
             {objects.namespace} | (set() if objects.has_argocd_per_cluster else {objects.argocd_namespace})
