@@ -19,6 +19,15 @@ from support.worlds import ENVIRONMENT, YAMADA, World, git
 REPOSITORIES = ("system", "apps", "configuration")
 
 
+def run_in_bash(text: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a script, which leaves nothing below TMPDIR."""
+    (folder / "tmp").mkdir(parents=True)
+    environment = {**ENVIRONMENT, "TMPDIR": str(folder / "tmp")}
+    done = subprocess.run(["bash"], input=text, env=environment, capture_output=True, text=True, check=False)
+    assert not list((folder / "tmp").iterdir())
+    return done
+
+
 class ByHand:
     """Does every plan twice: by the printed commands on a copy, and by the engine; and compares."""
 
@@ -47,7 +56,7 @@ class ByHand:
         return replace(self.world.workplace.places, urls=urls, applications=str(self.copy / "clusters"))
 
     def run_in_bash(self, text: str) -> None:
-        done = subprocess.run(["bash"], input=text, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        done = run_in_bash(text, self.copy)
         assert done.returncode == 0, f"{done.stderr}\n{text}"
 
     def round(self) -> None:
@@ -173,3 +182,8 @@ def pinned_apps(world: World, tier: str) -> str:
     found = world.plan()[1].tiers[tier].revision
     assert found is not None
     return found.apps
+
+
+def test_a_script_that_fails_leaves_nothing_either(tmp_path: Path) -> None:
+    text = script((), Places({}, "")) + "touch clone\nfalse\n"
+    assert run_in_bash(text, tmp_path).returncode == 1

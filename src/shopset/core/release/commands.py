@@ -33,6 +33,7 @@ SYNC: Final[dict[str, Any]] = {
     }
 }
 """What an Application is patched with to start a sync."""
+_FOLDER: Final = ("folder=$(mktemp -d)", """trap 'rm -rf "$folder"' EXIT""", 'cd "$folder"')
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ class Places:
 
 
 def script(actions: Iterable[AnyAction], places: Places) -> str:
-    """Return a bash script that does all the actions in their order, from clones in a folder of its own."""
+    """Return a bash script that does all the actions in their order, from clones in a folder of its own, which goes with it."""
     actions = tuple(actions)
-    lines = ["set -euo pipefail", 'cd "$(mktemp -d)"', *_clones(actions, places)]
+    lines = ["set -euo pipefail", *_FOLDER, *_clones(actions, places)]
     moved: set[str] = set()
     for action in actions:
         reasons = (f"#   because {reason}" for reason in action.why)
