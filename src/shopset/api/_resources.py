@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import ModelSchema
 
+from shopset.api._docstrings import attribute_docstrings
 from shopset.api._objects import API_GROUP, API_VERSION, Condition, ObjectMeta, Resource
 from shopset.api.clusters import Cluster
 from shopset.api.configurations import Configuration
@@ -43,7 +45,13 @@ KINDS: Final[Mapping[str, type[Resource]]] = {
 
 
 class _Schemas(GenerateJsonSchema):
-    """Writes the defaults of durations as people do, where pydantic would write ISO 8601."""
+    """Describes fields by their docstrings, and writes the defaults of durations as people do, and not as ISO 8601."""
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        found, fields = super().model_schema(schema), schema["cls"].model_fields
+        for name, text in attribute_docstrings(schema["cls"]).items():
+            found["properties"][fields[name].alias].setdefault("description", text)
+        return found
 
     def encode_default(self, dft: Any) -> Any:
         return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
