@@ -173,8 +173,8 @@ def test_certificates_of_several_shops_and_of_nobodys_hosts_are_told_of() -> Non
         "below": made("x.shops.example", "own.shops.example"),
     }
     names = {name for each in certificates.values() for name in each.names}
-    maps = [
-        f"{host} {host_value(shop, 'g1', ':::a-1') if shop else GONE}\n"
+    hosts = [
+        (host, host_value(shop, "g1", ":::a-1") if shop else GONE)
         for host, shop in (
             ("a.example.com", "s1"),
             ("b.example.com", "s2"),
@@ -191,7 +191,7 @@ def test_certificates_of_several_shops_and_of_nobodys_hosts_are_told_of() -> Non
             ("own.shops.example", "s7"),
         )
     ]
-    shops = owners(names, maps)
+    shops = owners(names, hosts)
     assert shops["*.a.example"] == {"s1"}
     assert shops["x.shops.example"] == {"s7"}
     assert shops["moved.example.com"] == {"s6"}

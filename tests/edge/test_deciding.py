@@ -15,6 +15,7 @@ from shopset.edge.configuration import configuration
 from shopset.edge.deciding import Decision, Request, State, decide, turns
 from shopset.edge.places import Place
 from shopset.edge.routes import host_entries, parse_host_value, routes, slot_of
+from support.edges import write_hosts
 from support.haproxies import PATIENCE, ask, check, haproxy, running, wait_for_state, wait_until_ready
 from support.origins import Origin, free_port, origins
 
@@ -101,7 +102,7 @@ def edge(program: str, folder: Path, chance: random.Random) -> Iterator[Edge]:
             shops={"closed": EdgeShop("closed", maintenance=True)},
         )
         values = dict(host_entries(shops, facts, routes(facts, groups, {"closed": "standard#0"})))
-        Path(place.hosts_map).write_text("".join(f"{host} {value}\n" for host, value in values.items()))
+        write_hosts(Path(place.hosts_map), values.items())
         Path(place.moved_map).touch()
         Path(place.configuration).write_text(configuration(facts, place))
         check(program, Path(place.configuration))

@@ -9,6 +9,7 @@ from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeShopSet, Rate
 from shopset.core.placement.placements import Group, PlacedShop
 from shopset.edge.configuration import Place, configuration
 from shopset.edge.routes import host_entries, routes
+from support.edges import write_hosts
 from support.haproxies import check, haproxy, running, wait_for_state
 from support.origins import Origin, free_port, origins
 from support.shoppers import shopping
@@ -31,7 +32,7 @@ def _lay_down(folder: Path, endpoints: dict[str, Origin], port: int, concurrency
     for each in ("maps", "run"):
         (folder / each).mkdir()
     entries = host_entries(shops, facts, routes(facts, groups, {}))
-    Path(place.hosts_map).write_text("".join(f"{host} {value}\n" for host, value in entries))
+    write_hosts(Path(place.hosts_map), entries)
     Path(place.moved_map).touch()
     Path(place.configuration).write_text(configuration(facts, place))
     return place

@@ -25,6 +25,7 @@ from shopset.edge_agent.certificate_sources import Folder
 from shopset.edge_agent.certificates import Certificates
 from shopset.edge_agent.runtime import Runtime
 from support.certificates import certificate, make_authority
+from support.edges import write_hosts
 from support.haproxies import check, debian, newer, running, wait_for_state
 from support.origins import Origin, free_port, origins
 from support.shoppers import shopping
@@ -85,7 +86,7 @@ def edge(
     groups = {"standard#": Group("standard#", "standard", ("a-1",))}
     shops = [PlacedShop(name, "standard#", hosts) for name, hosts in SHOPS.items()]
     entries = host_entries(shops, facts, routes(facts, groups, {}))
-    Path(place.hosts_map).write_text("".join(f"{host} {value}\n" for host, value in entries))
+    write_hosts(Path(place.hosts_map), entries)
     Path(place.moved_map).touch()
     Path(place.configuration).write_text(configuration(facts, place))
     for name, pem in pems.items():

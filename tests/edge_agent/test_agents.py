@@ -10,6 +10,7 @@ import pytest
 from shopset.core.placement.edges import EdgeShop
 from shopset.core.placement.formats import dump_placement
 from shopset.core.placement.placements import Placement
+from shopset.edge.hostmap import bucket_of
 from shopset.edge_agent.agents import Agent
 from shopset.edge_agent.folders import StateError, StateFolder
 from shopset.edge_agent.statuses import Mode
@@ -288,9 +289,11 @@ def test_whatever_haproxy_is_told_by_others_is_put_right(here: Edge) -> None:
     here.follow(agent)
     here.runtime.ask(f"clear map {here.place.moved_map}")
     here.until(agent, lambda: not here.differing(agent))
-    here.runtime.ask(f"set map {here.place.hosts_map} shop-1.example.com shop-2:R=standard#0::::a-1")
+    hosts = here.place.hosts_map
+    said = "Ashop-1.example.comBshop-2:R=standard#0::::a-1"
+    here.runtime.ask(f"set map {hosts} {bucket_of('shop-1.example.com')} {said}")
     here.until(agent, lambda: not here.differing(agent))
-    here.runtime.ask(f"del map {here.place.hosts_map} shop-2.example.com")
+    here.runtime.ask(f"del map {hosts} {bucket_of('shop-2.example.com')}")
     here.until(agent, lambda: not here.differing(agent))
     here.runtime.ask(f"add map {here.place.moved_map} shop-2.example.com :")
     here.until(agent, lambda: not here.differing(agent))

@@ -1,5 +1,6 @@
 """Ordering the lines of a large map in parts on disk."""
 
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -21,7 +22,8 @@ def test_lines_come_in_the_order_of_their_keys_and_of_one_key_as_they_came(shard
         [f"{key} {number}:{index}\n".encode() for index, key in enumerate(shard)] for number, shard in enumerate(shards)
     ]
     with TemporaryDirectory() as folder, patch.object(ordering, "HELD", held):
-        found = b"".join(ordered(lines, Path(folder)))
+        parts = list(ordered(lines, Path(folder)))
         assert not list(Path(folder).iterdir())
     wanted = sorted((line for shard in lines for line in shard), key=lambda line: line.split()[0])
-    assert found == b"".join(wanted)
+    assert [line for part in parts for line in part] == wanted
+    assert all(before[-1].split()[0] != after[0].split()[0] for before, after in pairwise(filter(None, parts)))

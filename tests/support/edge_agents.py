@@ -24,6 +24,7 @@ from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeSettings, Edg
 from shopset.core.placement.formats import BRANCH, dump_placement
 from shopset.core.placement.placements import Group, PlacedShop, Placement
 from shopset.edge.changes import COMMIT_KEY, GENERATION_KEY, SPARE_KEY
+from shopset.edge.hostmap import unpacked
 from shopset.edge.places import Place
 from shopset.edge.routes import GONE, ROUTE_PREFIX, HostValue, host_entries, parse_host_value, parse_route, routes
 from shopset.edge_agent.agents import Agent
@@ -170,7 +171,11 @@ class Edge:
 
     def held(self) -> dict[str, tuple[str, str]]:
         """Return host -> shop and route, as HAProxy's two maps have it together; spare backends by their ShopSets' names."""
-        hosts = dict(self.runtime.entries(self.place.hosts_map))
+        hosts = {
+            host: said
+            for key, value in self.runtime.entries(self.place.hosts_map)
+            for host, said in unpacked(key, value)
+        }
         moved = dict(self.runtime.entries(self.place.moved_map))
         spares = {key.removeprefix(SPARE_KEY): name for key, name in moved.items() if key.startswith(SPARE_KEY)}
         changed = {key: text for key, text in moved.items() if key.startswith(ROUTE_PREFIX)}

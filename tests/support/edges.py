@@ -11,6 +11,7 @@ from typing import Any, Final
 from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeHealth, EdgeSettings, EdgeShop, EdgeShopSet
 from shopset.core.placement.placements import Group, PlacedShop
 from shopset.edge.configuration import Place, configuration
+from shopset.edge.hostmap import key_of, line_of, packed
 from shopset.edge.routes import host_entries, routes
 from support.haproxies import Running, ask, check, running, wait_for_state, wait_until_ready
 from support.origins import Origin, free_port
@@ -160,6 +161,12 @@ def facts_of(
     )
 
 
+def write_hosts(path: Path, entries: Iterable[tuple[str, str]]) -> None:
+    """Write the large map: host -> what is said of it."""
+    lines = sorted((line_of(host, value) for host, value in entries), key=key_of)
+    path.write_bytes(b"".join(packed(lines)))
+
+
 @contextmanager
 def edge(
     program: str,
@@ -178,7 +185,7 @@ def edge(
         for name in ("maps", "run", "certificates"):
             Path(folder, name).mkdir()
         entries = host_entries(shops, facts, routes(facts, groups, {each.name: each.group for each in shops}))
-        Path(here.hosts_map).write_text("".join(f"{host} {value}\n" for host, value in entries))
+        write_hosts(Path(here.hosts_map), entries)
         Path(here.moved_map).touch()
         Path(here.configuration).write_text(configuration(facts, here))
         check(program, Path(here.configuration))

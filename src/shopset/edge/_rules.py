@@ -9,6 +9,7 @@ from typing import Final
 
 from shopset.core.placement.edges import EdgeFacts, RateLimit
 from shopset.edge import _pages, panic
+from shopset.edge.hostmap import ALONE, BUCKETS, VALUE
 from shopset.edge.places import Place
 from shopset.edge.routes import LISTS, PEAK_FLOOR, RANKS, ROUTE_PREFIX, SLOTS
 
@@ -28,6 +29,8 @@ _FOUND: Final = "{ var(txn.r) -m found }"
 _KNOWN: Final = f"{{ var(txn.r) -m sub :{ROUTE_PREFIX} }}"
 _LABEL: Final = "^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?[.]"
 """What `*` may stand for."""
+_OWN: Final = rf'regsub("^([^{ALONE}]*)(?:{ALONE}[^{ALONE}]*+)*?{ALONE}\1({VALUE}[^{ALONE}]*)(?s:.*)|(?s:.*)","\2"),field(2,{VALUE})'
+"""What an entry of the large map says of the host that is in front of it; nothing where it does not have it."""
 _LISTED: Final = "var(txn.list)"
 _CHOSEN: Final = "{ var(txn.to) -m found }"
 _LOG: Final = ",".join(
@@ -213,12 +216,22 @@ def _headers(place: Place) -> Iterator[str]:
 
 
 def _look_up(place: Place, name: str, result: str, condition: str = "") -> Iterator[str]:
-    """Yield the look-up of a name: in the overlay, and where that has nothing in the large map."""
-    first = f" if {condition}" if condition else ""
-    yield f"    http-request set-var({result}) var({name}),map_str({place.moved_map}){first}"
+    """Yield the look-up of a host: in the overlay, and where that has nothing among those that share an entry of the large map."""
+    yield _moved(place, name, result, condition)
     found = f"{{ var({result}) -m found }}"
-    second = f"if {condition} !{found}" if condition else f"unless {found}"
-    yield f"    http-request set-var({result}) var({name}),map_str({place.hosts_map}) {second}"
+    missing = f"if {condition} !{found}" if condition else f"unless {found}"
+    yield f"    http-request set-var(txn.some) var({name}),crc32,mod({BUCKETS}),map_str({place.hosts_map}) {missing}"
+    yield f"    http-request set-var({result}) 'var({name}),concat(,txn.some),{_OWN}' {missing}"
+
+
+def _moved(place: Place, name: str, result: str, condition: str) -> str:
+    return f"    http-request set-var({result}) var({name}),map_str({place.moved_map}){f' if {condition}' if condition else ''}"
+
+
+def _alone(place: Place, name: str, result: str, condition: str) -> str:
+    """Return the look-up of a host in the large map, among those with an entry of their own."""
+    key = f"str({ALONE}),concat(,{name})"
+    return f"    http-request set-var({result}) {key},map_str({place.hosts_map}) if {condition} !{{ var({result}) -m found }}"
 
 
 def _renew(place: Place) -> str:
@@ -230,11 +243,15 @@ def _renew(place: Place) -> str:
 
 def _other_names(place: Place) -> Iterator[str]:
     """Yield the look-up of a host that is not found as it is written: without its last dot, then with its first label as `*`."""
-    yield f"    http-request set-var(txn.host) var(txn.host),regsub([.]$,) unless {_KNOWN}"
-    yield from _look_up(place, "txn.host", "txn.r", f"!{_FOUND}")
+    yield f"    http-request set-var(txn.dotted) bool(true) if !{_KNOWN} {{ var(txn.host) -m end . }}"
+    dotted = "{ var(txn.dotted) -m found }"
+    yield f"    http-request set-var(txn.host) var(txn.host),regsub([.]$,) if {dotted}"
+    yield from _look_up(place, "txn.host", "txn.r", dotted)
+    yield _alone(place, "txn.host", "txn.r", f"!{_KNOWN}")
     label = f"{{ var(txn.host) -m reg {_LABEL} }}"
     yield f"    http-request set-var(txn.any) var(txn.host),regsub(^[^.]+,*) if !{_KNOWN} {label}"
-    yield from _look_up(place, "txn.any", "txn.wild", f"!{_KNOWN}")
+    yield _moved(place, "txn.any", "txn.wild", f"!{_KNOWN}")
+    yield _alone(place, "txn.any", "txn.wild", f"!{_KNOWN}")
     yield f"    http-request set-var(txn.r) var(txn.wild) if !{_KNOWN} {{ var(txn.wild) -m found }}"
 
 
@@ -242,9 +259,11 @@ def _misdirected(place: Place) -> Iterator[str]:
     """Yield the refusal of a connection that was made for a host of another shop: a browser asks again on one of its own."""
     other = "{ ssl_fc } { var(txn.sni) -m found } !{ var(txn.sni),strcmp(txn.host) eq 0 }"
     yield from _look_up(place, "txn.sni", "txn.sni_r", other)
+    yield _alone(place, "txn.sni", "txn.sni_r", other)
     yield f"    http-request set-var(txn.sni_any) var(txn.sni),regsub(^[^.]+,*) if {other} !{{ var(txn.sni_r) -m found }}"
     missing = "{ var(txn.sni_any) -m found } !{ var(txn.sni_r) -m found }"
-    yield from _look_up(place, "txn.sni_any", "txn.sni_r", missing)
+    yield _moved(place, "txn.sni_any", "txn.sni_r", missing)
+    yield _alone(place, "txn.sni_any", "txn.sni_r", "{ var(txn.sni_any) -m found }")
     theirs = f"{{ var(txn.sni_r) -m sub :{ROUTE_PREFIX} }} !{{ var(txn.sni_r),field(1,:),strcmp(txn.shop) eq 0 }}"
     yield f"    http-request return status 421 {_pages.MISDIRECTED} if {theirs}"
 

@@ -216,17 +216,16 @@ def _rank(certificate: Certificate, now: datetime) -> tuple[bool, float]:
     return not certificate.not_before <= now < certificate.not_after, -certificate.not_after.timestamp()
 
 
-def owners(names: Set[str], entries: Iterable[str]) -> dict[str, set[str]]:
-    """Return the shops whose hosts each name is good for, from the lines of the maps of hosts, the later maps last.
+def owners(names: Set[str], hosts: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """Return the shops whose hosts each name is good for, from what the maps say of each host, the later maps last.
 
     A name that is good for no host is left out.
     """
     any_of = {_any(name) for name in names}
     shops: dict[str, str] = {}
-    for entry in entries:
-        host, _, value = entry.partition(" ")
+    for host, value in hosts:
         if host in names or host in any_of or _any(host) in names:
-            shops[host] = value.partition(":")[0].strip()
+            shops[host] = value.partition(":")[0]
     found: dict[str, set[str]] = {}
     # A host that was taken away has no shop.
     for host, shop in shops.items():

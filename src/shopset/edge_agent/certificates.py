@@ -30,6 +30,7 @@ from shopset.edge.certificates import (
     remarks_of_time,
     shadowed,
 )
+from shopset.edge.hostmap import unpacked
 from shopset.edge_agent.certificate_sources import Item, Source
 from shopset.edge_agent.runtime import MAX_PAYLOAD, HaproxyAwayError, Runtime, RuntimeApiError
 
@@ -176,7 +177,7 @@ class Certificates:
         """
         served = self.served()
         names = {name for each in served.values() for name in each.names}
-        self._of_owners = tuple(remarks_of_owners(served, owners(names, _lines(maps))))
+        self._of_owners = tuple(remarks_of_owners(served, owners(names, _hosts(maps))))
 
     # -- telling
 
@@ -448,7 +449,9 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _lines(maps: Iterable[Path]) -> Iterator[str]:
+def _hosts(maps: Iterable[Path]) -> Iterator[tuple[str, str]]:
     for path in maps:
         with path.open() as file:
-            yield from file
+            for line in file:
+                key, _, value = line.rstrip("\n").partition(" ")
+                yield from unpacked(key, value)

@@ -12,6 +12,7 @@ from shopset import __version__
 from shopset.core.placement.formats import MalformedPlacementError
 from shopset.edge.changes import COMMIT_KEY, GENERATION_KEY, Side
 from shopset.edge.configuration import configuration
+from shopset.edge.hostmap import line_of, packed
 from shopset.edge.places import Place
 from shopset.edge.routes import host_entries
 from shopset.edge_agent.folders import Generation, describe, map_lines, now, write
@@ -26,7 +27,7 @@ _SHORT: Final = 12
 class _Written:
     """What was written to hosts.map."""
 
-    hosts: int = 0
+    entries: int = 0
     groups: Counter[str] = field(default_factory=Counter)
     problems: list[MalformedPlacementError] = field(default_factory=list)
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -63,7 +64,7 @@ def fold(branch: Branch, snapshot: Snapshot, side: Side, place: Place, folder: P
     generation = Generation(
         name,
         snapshot.commit,
-        written.hosts,
+        written.entries,
         written.digest.hexdigest(),
         hashlib.sha256(text).hexdigest(),
         now(),
@@ -91,9 +92,10 @@ def write_check(folder: Path, side: Side, place: Place) -> Path:
 def _lines(
     branch: Branch, snapshot: Snapshot, side: Side, name: str, folder: Path, written: _Written
 ) -> Iterator[bytes]:
-    shards = _shards(branch, snapshot, side, written)
-    written.hosts = 1
-    for piece in chain([f"{GENERATION_KEY} {name}\n".encode()], ordered(shards, folder)):
+    first = [f"{GENERATION_KEY} {name}\n".encode()]
+    for lines in chain([first], map(packed, ordered(_shards(branch, snapshot, side, written), folder))):
+        piece = b"".join(lines)
+        written.entries += piece.count(b"\n")
         written.digest.update(piece)
         yield piece
 
@@ -104,9 +106,7 @@ def _shards(branch: Branch, snapshot: Snapshot, side: Side, written: _Written) -
         written.problems += read.problems
         for shop in read.shard:
             written.groups[shop.group] += len(shop.hosts)
-        lines = [f"{host} {value}\n".encode() for host, value in host_entries(read.shard, side.facts, side.routes)]
-        written.hosts += len(lines)
-        yield lines
+        yield [line_of(host, value) for host, value in host_entries(read.shard, side.facts, side.routes)]
 
 
 __all__ = ["Folded", "configuration_text", "fold", "generation_name", "write_check"]

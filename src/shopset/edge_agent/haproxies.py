@@ -12,6 +12,7 @@ from typing import Final
 
 from shopset.core.errors import ShopsetError
 from shopset.edge.changes import GENERATION_KEY
+from shopset.edge.hostmap import ALONE, bucket_of, unpacked
 from shopset.edge.places import Place
 from shopset.edge_agent.folders import StateFolder
 from shopset.edge_agent.runtime import HaproxyAwayError, Master, Process, Runtime, RuntimeApiError, Server
@@ -91,6 +92,20 @@ class Haproxy:
                 raise RuntimeApiError(f"get map {name}", lines[0] if lines else "")
             found |= {key: value for key, line in zip(part, lines, strict=True) if (value := _value(line)) is not None}
         return found
+
+    def hosts(self, names: Sequence[str]) -> dict[str, str]:
+        """Return what the large map says of some hosts, without those that it does not have. Raises as `values`."""
+        shared = {host: bucket_of(host) for host in names if not host.startswith("*")}
+        entries = self.values(self._place.hosts_map, list(dict.fromkeys(shared.values())))
+        found: dict[str, str] = {}
+        for key, value in entries.items():
+            for host, said in unpacked(key, value):
+                found.setdefault(host, said)
+        missing = {f"{ALONE}{host}": host for host in names if host not in found}
+        alone = self.values(self._place.hosts_map, list(missing))
+        return {host: found[host] for host in names if host in found} | {
+            missing[key]: said for key, said in alone.items()
+        }
 
     def servers(self) -> list[Server]:
         """Return all servers. Raises RuntimeApiError, HaproxyAwayError."""

@@ -97,5 +97,5 @@ class Verifier:
             )
 
     def _differing(self, wanted: Mapping[str, str]) -> list[str]:
-        found = self._actor.haproxy.values(self._actor.place.hosts_map, list(wanted))
+        found = self._actor.haproxy.hosts(list(wanted))
         return [host for host, value in wanted.items() if found.get(host) != value]

@@ -1,0 +1,131 @@
+"""The large map, in which hosts share entries: the codec by itself, and what both HAProxys find in what it writes."""
+
+from collections.abc import Iterator
+from itertools import combinations, islice
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shopset.core.placement.edges import EdgeClass
+from shopset.edge import hostmap
+from shopset.edge.hostmap import ALONE, BUCKETS, bucket_of, key_of, line_of, packed, unpacked
+from support.edges import Edge, edge, facts_of, shop
+from support.haproxies import haproxy
+from support.origins import origins
+
+__all__ = ["haproxy"]
+
+hosts = st.text("ab.-*0_", min_size=1, max_size=4)
+values = st.text("sR=:|.-09", max_size=60)
+
+
+def lines_of(entries: list[tuple[str, str]]) -> list[bytes]:
+    return list(packed(sorted((line_of(host, value) for host, value in entries), key=key_of)))
+
+
+def read(lines: list[bytes]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        key, _, value = line.decode().removesuffix("\n").partition(" ")
+        yield from unpacked(key, value)
+
+
+@given(st.lists(st.tuples(hosts, values), max_size=60), st.integers(0, 200), st.integers(1, 20))
+def test_what_is_said_of_each_host_is_kept(entries: list[tuple[str, str]], longest: int, buckets: int) -> None:
+    """However few buckets there are, and however little room in each; of one host the first counts."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(hostmap, "_LONGEST", longest)
+        patched.setattr(hostmap, "BUCKETS", buckets)
+        lines = lines_of(entries)
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for host, value in entries:
+        first.setdefault(host, value)
+    for host, value in read(lines):
+        found.setdefault(host, value)
+    assert found == first
+    shared = [line for line in lines if not key_of(line).startswith(ALONE.encode())]
+    assert len({key_of(line) for line in shared}) == len(shared) <= buckets
+    assert all(len(line) - len(key_of(line)) <= longest + 2 for line in shared)
+
+
+def colliding(count: int) -> list[str]:
+    """Return hosts of one bucket, long ones: CRCs are linear, so anybody can make as many as they like."""
+    places, tail = 26, f".{'x' * 60}.{'y' * 60}.{'z' * 60}.example"
+
+    def host(changed: int) -> str:
+        return "".join("c" if changed >> place & 1 else "a" for place in range(places)) + tail
+
+    plain = crc32(host(0).encode())
+    basis: dict[int, tuple[int, int]] = {}
+    same = []
+    for place in range(places):
+        changed = 1 << place
+        effect = (crc32(host(changed).encode()) ^ plain) % BUCKETS
+        while effect and (found := basis.get(effect.bit_length())):
+            effect, changed = effect ^ found[0], changed ^ found[1]
+        if effect:
+            basis[effect.bit_length()] = (effect, changed)
+        else:
+            same.append(changed)
+    together = (some for size in range(len(same) + 1) for some in combinations(same, size))
+    made = [host(sum_of(some)) for some in islice(together, count)]
+    assert len(set(made)) == count
+    assert len(set(map(bucket_of, made))) == 1
+    return made
+
+
+def sum_of(changes: tuple[int, ...]) -> int:
+    """Return the places that an odd number of changes changes."""
+    result = 0
+    for each in changes:
+        result ^= each
+    return result
+
+
+@pytest.fixture
+def it(haproxy: str) -> Iterator[tuple[Edge, list[str], list[str]]]:
+    """An edge with more hosts in a bucket than it has room for; those hosts; and some of the same bucket that are nobody's."""
+    made = colliding(70)
+    theirs, nobodys = made[:60], made[60:]
+    with origins("a-1", "b-1") as shopsets:
+        shops = [shop(f"s-{number}", f"standard#{number % 2}", host) for number, host in enumerate(theirs)]
+        shops += [
+            shop("plain", "standard#0"),
+            shop("wild", "standard#1", "*.wild.example.com", "deep.wild.example.com"),
+        ]
+        lists = {"standard#0": ["a-1"], "standard#1": ["b-1"]}
+        with edge(haproxy, facts_of(shopsets, EdgeClass("standard")), lists, shops) as running:
+            yield running, theirs, nobodys
+
+
+def test_haproxy_finds_every_host_and_no_other(it: tuple[Edge, list[str], list[str]]) -> None:
+    running, theirs, nobodys = it
+    text = running.api(f"show map {running.place.hosts_map}")
+    assert sum(f" {ALONE}" in f" {line.split()[1]}" for line in text.splitlines() if line) > 20
+    for number, host in enumerate(theirs):
+        assert running.get(host).told == (200, ("a-1", "b-1")[number % 2]), host
+    assert running.get("any.wild.example.com").told == running.get("deep.wild.example.com").told == (200, "b-1")
+    assert running.get("plain.example.com.").told == running.get("PLAIN.example.com:80").told == (200, "a-1")
+    for host in nobodys:
+        assert running.get(host).status == 404
+    bucket = bucket_of("plain.example.com")
+    strange = [
+        bucket,
+        f"{ALONE}{theirs[-1]}",
+        f"{ALONE}*.wild.example.com",
+        ALONE,
+        f"{bucket} Aplain.example.com",
+    ]
+    strange += [
+        "plain.example.comBplain",
+        "lain.example.com",
+        "plain.example.co",
+        "plain-example-com",
+        ".*",
+        "[^A]*",
+        "\\1",
+    ]
+    for host in strange:
+        assert running.get(host).status in {400, 404}, host
