@@ -305,6 +305,17 @@ class TestHelp:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stderr.strip() == "set()"
 
+    def test_garbage_is_collected_once_a_verb_runs(self, tmp_path: Path) -> None:
+        code = (
+            "import atexit, gc\n"
+            "from shopset.cli import main\n"
+            "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 10_000))\n"
+            "main()"
+        )
+        words = [sys.executable, "-c", code, "get", "tiers", "--fleet", str(tmp_path / "nowhere")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.stdout == "True True\n", done.stderr
+
     def test_global_options_may_stand_anywhere(self) -> None:
         assert hoisted(["get", "tiers", "-f", "x", "--no-color", "-o", "json"]) == [
             "-f",

@@ -1,5 +1,6 @@
 """Running a verb: its implementation is imported only now, and its errors become messages and exit codes."""
 
+import gc
 import importlib
 import sys
 import traceback
@@ -16,7 +17,9 @@ class Ended(SystemExit):
 def run(settings: Settings, module: str, function: str, **options: Any) -> NoReturn:
     """Call `shopset.cli.<module>.<function>(settings, **options)` and exit with its code."""
     try:
-        code = getattr(importlib.import_module(f"shopset.cli.{module}"), function)(settings, **options)
+        verb = getattr(importlib.import_module(f"shopset.cli.{module}"), function)
+        _collect_garbage()
+        code = verb(settings, **options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted: what was done is done; the same command goes on from here\n")
@@ -27,6 +30,13 @@ def run(settings: Settings, module: str, function: str, **options: Any) -> NoRet
     except Exception as error:  # noqa: BLE001  # the boundary: nothing may reach a person as a traceback
         code = _explain(error, settings)
     raise Ended(code)
+
+
+def _collect_garbage() -> None:
+    """Let garbage be collected from now on, if `main` began without, but never be looked for among what was imported."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _explain(error: Exception, settings: Settings) -> int:
