@@ -9,12 +9,15 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from shopset.cli import exits, hoisted
 from shopset.cli.reference import verbs
+from shopset.gitops import LostRaceError
+from shopset.gitops.remotes import Remotes
 from support.shopctl import YAMADA, Said, run, settle_in
 from support.worlds import World
 
@@ -170,6 +173,24 @@ class TestPlanningAndActing:
         world.climb("dev")
         assert shopctl("release", "rollback", "dev", "--reason", "carts are slow").code == exits.OK
         assert [pin.revision for pin in world.plan()[1].ledger.pins["dev"]][3:] == [before]
+
+    def test_who_loses_a_race_waits_longer_each_time(
+        self, world: World, shopctl: Shopctl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pauses = list[float]()
+
+        def lose(_: object, *__: object) -> dict[str, str]:
+            message = "shopset-system had moved on"
+            raise LostRaceError(message, "")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Remotes, "push_commits", lose)
+            patched.setattr("shopset.cli.releasing.time", SimpleNamespace(sleep=pauses.append))
+            said = shopctl("release", "hold", "dev", "-m", "stop")
+        assert (said.code, "Nothing was lost" in said.err) == (exits.LOST_RACE, True)
+        assert len(pauses) > 3
+        assert pauses == sorted(set(pauses))
+        assert not world.plan()[1].ledger.active_holds("dev")
 
 
 class TestErrors:

@@ -18,9 +18,9 @@ from shopset.core.placement.plans import Move, PlacementPlan, shops_of
 from shopset.core.placement.requests import PlacementRequest
 from shopset.core.release.actions import Identity
 from shopset.core.release.commands import script
-from shopset.engine import TooManyRacesError, Watching
+from shopset.engine import Watching
 from shopset.engine.placing import place
-from shopset.engine.rounds import MOST_RACES
+from shopset.engine.rounds import pause_after_race
 
 _SHOWN = 12
 """Rows of moves that are shown of a plan with many."""
@@ -124,9 +124,7 @@ def ask(settings: Settings, request: PlacementRequest, nothing: str, *, dry_run:
             return code
         if outcome.lost_race is None:
             break
-        races += 1
-        if races >= MOST_RACES:
-            raise TooManyRacesError(outcome.lost_race)
+        races = pause_after_race(races, outcome.lost_race, Watching(time.sleep))
     return go_on(workplace, printer) if wait else code
 
 

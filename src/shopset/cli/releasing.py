@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
@@ -32,8 +33,8 @@ from shopset.core.release.requests import (
     tier_named,
 )
 from shopset.core.release.revisions import SHORT, Revision
-from shopset.engine import TooManyRacesError
-from shopset.engine.rounds import MOST_RACES
+from shopset.engine import Watching
+from shopset.engine.rounds import pause_after_race
 from shopset.manifests import split_objects
 
 
@@ -299,9 +300,7 @@ def _ask(settings: Settings, request: Request, nothing: str, *, dry_run: bool) -
         code = report(printer, outcome)
         if outcome.failures:
             return code
-        races = races + 1 if outcome.lost_race else 0
-        if outcome.lost_race and races >= MOST_RACES:
-            raise TooManyRacesError(outcome.lost_race)
+        races = pause_after_race(races, outcome.lost_race, Watching(time.sleep)) if outcome.lost_race else 0
         acted = acted or bool(outcome.done)
         # A hotfix takes two steps. Whatever else was done is done: a rollback asked for once more would go further back.
         if not outcome.lost_race and not isinstance(request, Hotfix):

@@ -11,7 +11,7 @@ from shopset.core.release.observed import Observed
 from shopset.core.release.plans import Plan
 from shopset.engine.engines import Engine, Failure, Outcome
 
-MOST_RACES: Final = 8
+_MOST_RACES: Final = 8
 """Lost races in a row before a round gives up: somebody else is acting, and the next round looks anew."""
 _FIRST_PAUSE: Final = 0.05
 MOST_ROUNDS: Final = 100
@@ -23,7 +23,7 @@ class TooManyRacesError(ShopsetError):
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(
-            f"{MOST_RACES} pushes in a row lost the race against somebody else ({failure.error}). Nothing was lost; run it again"
+            f"{_MOST_RACES} pushes in a row lost the race against somebody else ({failure.error}). Nothing was lost; run it again"
         )
         self.failure = failure
 
@@ -83,7 +83,7 @@ def pause_until(made: Waiting, now: datetime, poll: timedelta, wake_at: datetime
 
 def pause_after_race(races: int, failure: Failure, watching: Watching) -> int:
     """Wait a little longer after each lost race. Returns how many were lost. Raises TooManyRacesError."""
-    if races + 1 >= MOST_RACES:
+    if races + 1 >= _MOST_RACES:
         raise TooManyRacesError(failure)
     watching.sleep(_FIRST_PAUSE * 2**races)
     return races + 1
