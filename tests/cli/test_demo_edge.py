@@ -21,7 +21,7 @@ from shopset.cli.demo.stages import StoryError
 from shopset.cli.demo.tallies import Tally, Visit, tally
 from shopset.cli.demo.visiting import Visiting
 from shopset.core.placement.edges import EdgeHealth, EdgeSettings
-from support.edge_agents import Repository, placement
+from support.edge_agents import Repository, is_alive, placement
 from support.worlds import ENVIRONMENT
 
 PATIENCE = 60.0
@@ -118,14 +118,6 @@ def test_a_server_and_shoppers_end_with_whoever_started_them(tmp_path: Path, por
     while any(is_alive(pid) for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody waits for does not any more."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_dead_servers_port_is_given_to_nobody(children: Children, ports: Ports) -> None:

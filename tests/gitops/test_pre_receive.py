@@ -120,8 +120,8 @@ def test_a_verification_of_what_was_never_pinned_is_refused(world: World) -> Non
     assert "PinnedFirst" in attempt(world, on("ledger", (f"verified/dev/{'d' * 40}.yaml", made_up + "\n")), "ledger")
 
 
-def test_a_held_tier_takes_no_pin_even_by_hand(world: World) -> None:
-    world.ask(Hold(tier="prod", reason="a sale"))
+def attempt_a_pin(world: World) -> str:
+    """Pin by hand what tier-1 runs to prod."""
     revision = git("show", "tier-1:revision.yaml", folder=world.repository("system"))
     identity = git("rev-parse", "tier-1:revision.yaml", folder=world.repository("system"))
     record = (
@@ -132,22 +132,17 @@ def test_a_held_tier_takes_no_pin_even_by_hand(world: World) -> None:
         on("ledger", ("pins/prod/000001.yaml", record))(work)
         git("branch", "tier-2", "origin/tier-1", folder=work)
 
-    assert "NotHeld" in attempt(world, pin, "tier-2", "ledger")
+    return attempt(world, pin, "tier-2", "ledger")
+
+
+def test_a_held_tier_takes_no_pin_even_by_hand(world: World) -> None:
+    world.ask(Hold(tier="prod", reason="a sale"))
+    assert "NotHeld" in attempt_a_pin(world)
 
 
 def test_a_person_may_push_what_follows_the_rules(world: World) -> None:
     """The same as above without the hold: the order is what counts, not who pushes."""
-    revision = git("show", "tier-1:revision.yaml", folder=world.repository("system"))
-    identity = git("rev-parse", "tier-1:revision.yaml", folder=world.repository("system"))
-    record = (
-        f"revision: {identity}\n{revision}\nkind: Promotion\nat: '2026-11-25T04:43:12Z'\nby: x <y@z>\nreason: now\n"
-    )
-
-    def pin(work: Path) -> None:
-        on("ledger", ("pins/prod/000001.yaml", record))(work)
-        git("branch", "tier-2", "origin/tier-1", folder=work)
-
-    assert attempt(world, pin, "tier-2", "ledger") == ""
+    assert attempt_a_pin(world) == ""
 
 
 def test_other_branches_are_free(world: World) -> None:

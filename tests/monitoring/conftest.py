@@ -1,14 +1,5 @@
 """What these tests share."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from support.servers import serve
 
-import pytest
-
-from support.servers import Serve, serving
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    with ExitStack() as stack:
-        yield lambda answer: stack.enter_context(serving(answer))
+__all__ = ["serve"]

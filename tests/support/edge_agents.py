@@ -205,7 +205,7 @@ class Edge:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + PATIENCE
-        while any(map(_runs, self.haproxies())):
+        while any(map(is_alive, self.haproxies())):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         # Whoever started it takes notice.
@@ -225,7 +225,8 @@ class Edge:
         return found
 
 
-def _runs(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody waits for does not any more."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pytest
 
 
 class Request(BaseHTTPRequestHandler):
@@ -62,3 +64,10 @@ def flood(handler: BaseHTTPRequestHandler) -> None:
             handler.wfile.write(b" " * 1_000_000)
     except OSError:
         handler.close_connection = True
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Return a function that starts a server on loopback, and returns its URL."""
+    with ExitStack() as stack:
+        yield lambda answer: stack.enter_context(serving(answer))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shopset.core.placement.evaluating import loads, moves, worst_n1
 from shopset.core.placement.problems import Problem
-from shopset.core.placement.shuffling import fewest_shared_fates, shared_fates, shuffled
+from shopset.core.placement.shuffling import shared_fates, shuffled
 from shopset.core.placement.solving import solve
 from support.placing import STANDARD, make_shops, placing_fleet
 from support.placing_world import PlacingWorld
@@ -38,6 +38,14 @@ def problem(shopsets: int, groups: int, replicas: int = 2, clusters: int = 4, ca
 
 def sets_of(legs: "np.ndarray[tuple[int, int], np.dtype[np.int32]]") -> list[tuple[int, ...]]:
     return [tuple(row) for row in legs.tolist()]
+
+
+def fewest_shared_fates(groups: int, sets: int) -> int:
+    """Return how many pairs of so many groups share all their replicas at least, where there are so many different sets."""
+    if not sets:
+        return 0
+    each, more = divmod(groups, sets)
+    return more * (each + 1) * each // 2 + (sets - more) * each * (each - 1) // 2
 
 
 @pytest.mark.parametrize(("groups", "most"), [(12, 0), (18, 0), (24, 2), (48, 28)])

@@ -38,14 +38,6 @@ def shared_fates(sets: Iterable[tuple[int, ...] | tuple[str, ...]]) -> int:
     return sum(number * (number - 1) // 2 for number in counts.values())
 
 
-def fewest_shared_fates(groups: int, sets: int) -> int:
-    """Return how many pairs of so many groups share all their replicas at least, where there are so many different sets."""
-    if not sets:
-        return 0
-    each, more = divmod(groups, sets)
-    return more * (each + 1) * each // 2 + (sets - more) * each * (each - 1) // 2
-
-
 class _Shuffle:
     def __init__(self, problem: Problem, legs: Ints, kinds: Bools) -> None:
         self.problem, self.legs = problem, legs

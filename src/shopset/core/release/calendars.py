@@ -36,12 +36,6 @@ def thaw_after(windows: Sequence[FreezeWindow], moment: datetime) -> datetime:
     return moment
 
 
-def next_freeze(windows: Sequence[FreezeWindow], moment: datetime) -> datetime | None:
-    """Return when the next window starts after `moment`, or None where none starts within eight days."""
-    upcoming = frozen_between(windows, moment, moment + timedelta(days=8))
-    return min((found.start for found in upcoming if found.start > moment), default=None)
-
-
 def frozen_between(windows: Iterable[FreezeWindow], start: datetime, end: datetime) -> tuple[Interval, ...]:
     """Return the windows' occurrences that overlap `start` to `end`, sorted."""
     return tuple(sorted(found for window in windows for found in _occurrences(window, start, end)))
