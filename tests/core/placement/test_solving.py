@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shopset.core.placement import _improving
 from shopset.core.placement._balancing import Balance
-from shopset.core.placement._improving import flip_costs
+from shopset.core.placement._improving import flip, flip_costs
+from shopset.core.placement._placing import candidate_costs
 from shopset.core.placement.evaluating import loads, moves, role_changes, worst, worst_n1
 from shopset.core.placement.problems import Problem
 from shopset.core.placement.solving import solve
@@ -234,3 +236,40 @@ def test_what_a_change_of_roles_takes_off_is_known_beforehand(seed: int) -> None
             assert change == pytest.approx(expected[group], rel=1e-3)
         else:
             assert change > -1e-5 * before
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.integers(1, 3), st.sampled_from([5.0, 45.0, 200.0]))
+def test_what_a_primary_costs_on_each_shopset_is_known_beforehand(seed: int, levels: int, sharpness: float) -> None:
+    """Whether by the first terms of a series or not, and whichever replica follows where."""
+    problem = random_problem(seed, shopsets=6, groups=12, replicas=3, levels=levels, classes=1, resources=2)
+    problem = replace(problem, active=np.ones(12, np.int32), follows_traffic=np.ones(2, np.bool_))
+    legs, everyone = solve(roomy(problem)).legs, np.ones(12, np.bool_)
+    even = Balance(problem, legs, (1.0, 1.0), 1.0, everyone).utilisation()
+    aims = (max(float(even[0].max()), 0.1), max(float(even[1].max()), 0.1))
+    for group in np.flatnonzero((legs >= 0).any(1)).tolist():
+        others = everyone & (np.arange(12) != group)
+        balance = Balance(problem, legs.copy(), aims, sharpness, others)
+        costs = candidate_costs(balance, np.array([group]), np.array([0]))[0]
+        for shopset in np.flatnonzero(np.isfinite(costs)).tolist():
+            placed = legs.copy()
+            placed[group, 0] = shopset
+            change = Balance(problem, placed, aims, sharpness, everyone).cost() - balance.cost()
+            assert costs[shopset] == pytest.approx(change, rel=0.06, abs=1e-9 * balance.cost())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_prices_that_are_kept_are_those_that_would_be_reckoned_anew(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of roles is priced again only where loads changed, which is all that its price depends on."""
+    problem = lost_cluster(seed)
+
+    def flipped() -> tuple[int, list[list[int]]]:
+        balance = Balance(problem, problem.legs.copy(), (0.5, 0.7), 60.0, np.ones(len(problem.legs), np.bool_))
+        swapped = np.zeros(len(problem.legs), np.bool_)
+        left = flip(balance, np.arange(len(problem.legs)), 200, swapped)
+        return left, balance.legs.tolist()
+
+    kept = flipped()
+    assert kept[0] < 200
+    monkeypatch.setattr(_improving, "_on_any", lambda legs, *_: np.ones(len(legs), np.bool_))
+    assert flipped() == kept
