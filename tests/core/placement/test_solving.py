@@ -244,6 +244,8 @@ def test_what_a_primary_costs_on_each_shopset_is_known_beforehand(seed: int, lev
     """Whether by the first terms of a series or not, and whichever replica follows where."""
     problem = random_problem(seed, shopsets=6, groups=12, replicas=3, levels=levels, classes=1, resources=2)
     problem = replace(problem, active=np.ones(12, np.int32), follows_traffic=np.ones(2, np.bool_))
+    # What fills a third of a ShopSet and more is given a bounded price.
+    problem = replace(problem, demand=problem.demand.clip(0.1, 1))
     legs, everyone = solve(roomy(problem)).legs, np.ones(12, np.bool_)
     even = Balance(problem, legs, (1.0, 1.0), 1.0, everyone).utilisation()
     aims = (max(float(even[0].max()), 0.1), max(float(even[1].max()), 0.1))
