@@ -66,14 +66,14 @@ def check_exactly_one(model: Object, *fields: str) -> None:
         raise InvalidValueError(message, "add one" if not present else "keep one", tuple(map(_alias, present[1:2])))
 
 
-def check_distinct(field: str, values: Iterable[str], key: str = "name") -> None:
-    """Check that no item of the list `field` has a `key` that another has. Raises InvalidValueError."""
+def check_distinct(field: str, values: Iterable[str]) -> None:
+    """Check that no item of the list `field` has a name that another has. Raises InvalidValueError."""
     seen: Counter[str] = Counter()
     for index, value in enumerate(values):
         seen[value] += 1
         if seen[value] > 1:
             message = f"{quoted(value)} is there twice"
-            raise InvalidValueError(message, "remove or rename one of them", (field, index, key))
+            raise InvalidValueError(message, "remove or rename one of them", (field, index, "name"))
 
 
 class ObjectMeta(Object):

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -128,14 +128,14 @@ def ask(settings: Settings, request: PlacementRequest, nothing: str, *, dry_run:
     return go_on(workplace, printer) if wait else code
 
 
-def go_on(workplace: Workplace, printer: Printer, sleep: Callable[[float], None] = time.sleep) -> int:
+def go_on(workplace: Workplace, printer: Printer) -> int:
     """Make the steps that are due, and wait for those that are not, until no shop is between two ShopSets."""
     code = exits.OK
     told = ""
     while True:
         workplace.reconcile()
         last: PlacementPlan | None = None
-        for each in place(workplace.placer, Watching(sleep)):
+        for each in place(workplace.placer, Watching(time.sleep)):
             code = report(printer, each.outcome) or code
             last = each.plan
         if last is None or (last.wake_at is None and not last.later) or code != exits.OK:
@@ -149,7 +149,7 @@ def go_on(workplace: Workplace, printer: Printer, sleep: Callable[[float], None]
             printer.line(
                 f"{local(utc_now())}  {words}{_when(until)}; Ctrl-C leaves it to the controller or shopctl run", "dim"
             )
-        sleep(1.0 if until is None else min(max((until - utc_now()).total_seconds(), 0.05), 5.0))
+        time.sleep(1.0 if until is None else min(max((until - utc_now()).total_seconds(), 0.05), 5.0))
 
 
 def _when(until: datetime | None) -> str:

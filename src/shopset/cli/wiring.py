@@ -106,15 +106,15 @@ def connect(
     cache = settings.cache or _default_cache(fleet)
     tools = Tools(cache, settings.environment, settings.timeout, settings.kustomize)
     places = Places.of(fleet, str(settings.fleet.absolute()), settings.kubeconfig, settings.context)
-    shop = open_workshop(places, tools)
+    workshop = open_workshop(places, tools)
     if fleet.platform.spec.delivery.directory is None:
         from shopset.kube.applications import AT_ONCE  # noqa: PLC0415  # a fleet of folders must not pay for it
         from shopset.kube.members import Members  # noqa: PLC0415
         from shopset.kube.pods import MemberPods  # noqa: PLC0415
 
         members = Members(Path(settings.kubeconfig) if settings.kubeconfig else None, settings.timeout).follow(fleet)
-        argocd = _connect_argocd(settings, fleet, members, shop.remotes.read_blob)
-        engine = Engine(fleet, shop.remotes, argocd, shop.builder, clock, at_once=AT_ONCE)
+        argocd = _connect_argocd(settings, fleet, members, workshop.remotes.read_blob)
+        engine = Engine(fleet, workshop.remotes, argocd, workshop.builder, clock, at_once=AT_ONCE)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
         engine.pods = MemberPods(members)
 
@@ -123,20 +123,20 @@ def connect(
 
             return read_versions(members.follow(found), found.clusters, settings.timeout).found
 
-        return Workplace(fleet, engine, shop.remotes, shop.builder, places, None, settings, shops, versions)
+        return Workplace(fleet, engine, workshop.remotes, workshop.builder, places, None, settings, shops, versions)
     folder = Path(places.applications)
     clusters = DirectoryClusters(
-        folder, tuple(fleet.clusters), shop.kustomize.build, clock, settings.environment, settings.timeout
+        folder, tuple(fleet.clusters), workshop.kustomize.build, clock, settings.environment, settings.timeout
     )
     alerts = AlertsFile(
         folder / "alerts.yaml", lambda tier: [fleet.namespace(each.name) for each in fleet.members(tier)]
     )
-    engine = Engine(fleet, shop.remotes, clusters, shop.builder, clock, alerts)
+    engine = Engine(fleet, workshop.remotes, clusters, workshop.builder, clock, alerts)
     return Workplace(
         fleet,
         engine,
-        shop.remotes,
-        shop.builder,
+        workshop.remotes,
+        workshop.builder,
         places,
         clusters,
         settings,

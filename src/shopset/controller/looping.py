@@ -288,12 +288,12 @@ class Loop:
         settings = self._settings
         environment = {**os.environ, **credential_environment(settings.git_credentials)}
         tools = Tools(settings.cache, environment, settings.timeout, settings.kustomize)
-        shop = open_workshop(Places.of(fleet, ""), tools)
+        workshop = open_workshop(Places.of(fleet, ""), tools)
         members = None
         if settings.members is not None:
             members = Members(settings.members, min(settings.timeout, LONGEST_CALL_OF_MEMBER)).follow(fleet)
-        argocd = self._connect_argocd(fleet, members, shop.remotes.read_blob)
-        engine = Engine(fleet, shop.remotes, argocd, shop.builder, self._clock, at_once=AT_ONCE)
+        argocd = self._connect_argocd(fleet, members, workshop.remotes.read_blob)
+        engine = Engine(fleet, workshop.remotes, argocd, workshop.builder, self._clock, at_once=AT_ONCE)
         engine.gates = make_gates(engine, argocd.hooks, settings.secrets)
         engine.pods = MemberPods(members) if members else None
         return _Workplace(fleet.platform, argocd, engine, members)

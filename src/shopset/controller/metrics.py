@@ -29,11 +29,15 @@ class Metrics:
             "shopset_admission_total", "Changes that the API server asked about.", ["verdict"], registry=self.registry
         )
         self.writes = Counter("shopset_status_writes_total", "Statuses written.", ["kind"], registry=self.registry)
-        self.last = Gauge("shopset_last_round_timestamp_seconds", "When the last round ended.", registry=self.registry)
+        self.last = Gauge(
+            "shopset_last_round_timestamp_seconds",
+            "When the last round that was done observed.",
+            registry=self.registry,
+        )
         self._phase = Gauge(
             "shopset_tier_phase", "1 for the phase of a tier.", ["tier", "phase"], registry=self.registry
         )
-        self._since = Gauge(
+        self._candidate = Gauge(
             "shopset_tier_candidate", "1 where a tier has a candidate that waits.", ["tier"], registry=self.registry
         )
         self._ready = Gauge(
@@ -72,7 +76,7 @@ class Metrics:
         for tier, outlook in plan.outlooks.items():
             for phase in Phase:
                 self._phase.labels(tier, phase.value).set(outlook.progress.phase is phase)
-            self._since.labels(tier).set(outlook.candidate is not None)
+            self._candidate.labels(tier).set(outlook.candidate is not None)
             members = fleet.members(tier)
             found = [observed.applications.get(each.name) for each in members]
             ready = sum(each is not None and (each.sync, each.health) == ("Synced", "Healthy") for each in found)

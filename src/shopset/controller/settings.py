@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 LONGEST_CALL_OF_MEMBER: Final = 5.0
-"""Seconds that a round waits for a cluster which has an Argo CD of its own, and does not answer."""
+"""Seconds that a round waits for a cluster that does not answer."""
 LONGEST_CALL: Final = 30.0
 """Seconds that one call of an API server may take, whatever `timeout` says."""
 
@@ -24,7 +24,7 @@ class Settings:
     shops: Path | None = None
     """The folder that paths of `shops.sources` are relative to."""
     members: Path | None = None
-    """A kubeconfig with a context for each Cluster, which allows to list Pods."""
+    """A kubeconfig with a context for each Cluster: for Pods, versions, failover, and an Argo CD of its own."""
     kustomize: str | None = None
     poll: float = 60
     """Between two looks at git, where nobody tells of a push."""

@@ -52,12 +52,12 @@ class Shoppers:
                     raise StoryError("the shoppers are gone")
             return [each for each in self._visits if began <= each.began < until]
 
-    def lately(self, seconds: float = 1.0) -> Tally:
+    def lately(self) -> Tally:
         """Count what ended in the last second."""
         with self._news:
             now = self._visits[-1].ended if self._visits else 0.0
             # They come in the order of their ends, but for the tenths of a second between two reports.
-            found = [each for each in self._visits[-4000:] if each.ended > now - seconds]
+            found = [each for each in self._visits[-4000:] if each.ended > now - 1.0]
         return tally(found)
 
     def _read(self) -> None:

@@ -1,8 +1,7 @@
 """The plan of one step of the placement: which shops go where, and what the ledger says of clusters after it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Final
 
 from shopset.core.fleets import Fleet
@@ -159,13 +158,3 @@ def record_cluster(
     reason = record.reason if record else why[0]
     commit = Commit(LEDGER, seen.ledger_head, subject, writes, deletes, trailers=(("Shopset-Reason", reason),))
     return PushCommits(kind=ActionKind.CLUSTER, what=subject, why=why, author=author, at=seen.now, commits=(commit,))
-
-
-def with_record(
-    seen: Seen, cluster: str, record: ClusterRecord | None, home: Mapping[str, Placement] | None = None
-) -> Seen:
-    """Return the observation as if the ledger said something else of a cluster."""
-    clusters = {name: each for name, each in seen.clusters.items() if name != cluster}
-    if record is not None:
-        clusters[cluster] = record
-    return replace(seen, clusters=clusters, homes=seen.homes if home is None else home)

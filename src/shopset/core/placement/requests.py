@@ -9,7 +9,7 @@ from shopset.core.placement.drains import busy_tiers
 from shopset.core.placement.grouping import conventional_group, own_group
 from shopset.core.placement.modelling import wanted_replicas
 from shopset.core.placement.placements import Group, PlacedShop, Whereabouts
-from shopset.core.placement.planning import commit_placement, plan_placement, record_cluster, with_facts, with_record
+from shopset.core.placement.planning import commit_placement, plan_placement, record_cluster, with_facts
 from shopset.core.placement.plans import Move, PlacementPlan, Seen
 from shopset.core.release.actions import SHOPSET, Identity
 from shopset.core.release.records import ClusterRecord
@@ -188,7 +188,7 @@ def _return(fleet: Fleet, seen: Seen, request: ReturnCluster, author: Identity) 
 def _with_record(fleet: Fleet, seen: Seen, record: ClusterRecord, subject: str, author: Identity) -> PlacementPlan:
     why = (f"{author.name} asked for it: {record.reason}",)
     written = record_cluster(seen, record.cluster, record, subject, why, author)
-    step = plan_placement(fleet, with_record(seen, record.cluster, record))
+    step = plan_placement(fleet, replace(seen, clusters={**seen.clusters, record.cluster: record}))
     # What the step says of the ledger comes with the next one: this commit has to be there first.
     placed = tuple(each for each in step.actions if each.kind == "Place")
     return replace(step, actions=(written, *placed))
