@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from shopset.core.fleets import Fleet
-from shopset.core.placement.formats import dump_placement, read_placement
+from shopset.core.placement.formats import read_placement
 from shopset.core.placement.placements import Placement
 from shopset.core.placement.planning import plan_placement
 from shopset.core.placement.plans import PlacementPlan, Seen
@@ -145,8 +145,3 @@ class PlacingWorld:
     def replicas(self, shop: str) -> tuple[str, ...]:
         found = self.placement.shop(shop)
         return found.group.replicas if found else ()
-
-
-def reread(placement: Placement) -> Placement:
-    """Return what a placement is once it was written and read."""
-    return read_placement(dump_placement(placement)).placement

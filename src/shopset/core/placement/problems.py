@@ -58,8 +58,6 @@ class Solution:
     """No placement that moves only what must move has a `worst` below it."""
     bound_n1: float
     """The same of `worst_n1`."""
-    prices: Floats | None = None
-    """(1 + scenarios, S, R): the dual prices that prove `bound_n1`, for the certificate of who is short; None where nothing is."""
 
     @property
     def is_safe(self) -> bool | None:
