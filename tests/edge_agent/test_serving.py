@@ -5,15 +5,20 @@ import hmac
 import json
 import signal
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from shopset.edge.places import Place
 from shopset.edge_agent.app import app
+from shopset.edge_agent.folders import StateFolder
+from shopset.edge_agent.haproxies import ConfigurationRefusedError, Haproxy
 from shopset.gitops.webhooks import PATH
 from support.edge_agents import PATIENCE, RunningAgent, edge, end, placement, running_agent
-from support.haproxies import newer
+from support.haproxies import haproxy, newer
 
+__all__ = ["haproxy"]
 GROUPS = {"standard#0": ("a-1", "b-1")}
 SHOPS = {f"shop-{number}": "standard#0" for number in range(4)}
 ENDPOINTS = {"a-1": "http://127.0.0.1:9", "b-1": "http://127.0.0.1:9"}
@@ -95,7 +100,8 @@ def test_files_are_rendered_by_hand_as_the_agent_writes_them(monkeypatch: pytest
         options += ["--threads", "1", "--connections", "1000", "--haproxy", newer()]
         # A folder may be named from where a person is.
         monkeypatch.chdir(here.repository.path.parent)
-        assert runner.invoke(app, ["render", *options]).exit_code == 0
+        rendered = runner.invoke(app, ["render", *options])
+        assert (rendered.exit_code, ": 5 hosts of " in rendered.output) == (0, True)
         assert written == {path: (here.folder.path / path).read_bytes() for path in written}
         assert runner.invoke(app, ["render", *options, "--commit", commit[:10]]).exit_code == 0
         assert b"new.example.com" not in (here.folder.path / "maps" / "hosts.map").read_bytes()
@@ -105,7 +111,44 @@ def test_files_are_rendered_by_hand_as_the_agent_writes_them(monkeypatch: pytest
         monkeypatch.undo()
 
 
-@pytest.mark.parametrize("verb", ["run", "render", "check", "ask", "accept", "status", "version"])
+def test_what_haproxy_holds_of_a_host_is_told() -> None:
+    """What counts first comes first: the overlay, the host, the wildcard; then what changed of its route."""
+    hosts = {"shop-0": ("a.example.com", "*.example.com"), "shop-1": ("*.example.org",)}
+    with edge(newer()) as here:
+
+        def told(host: str) -> list[list[str]]:
+            found = CliRunner().invoke(app, ["where", "--state", str(here.folder.path), host])
+            assert (found.exit_code == 0) == bool(found.stdout), found.output
+            return [line.split("  ") for line in found.stdout.splitlines()]
+
+        assert told("a.example.com") == []
+        shops = dict.fromkeys(hosts, "standard#0")
+        here.repository.push(placement(GROUPS, shops, ENDPOINTS, hosts=hosts.__getitem__))
+        agent = here.follow()
+        value = "shop-0:R=standard#0::::a-1:b-1"
+        wild = ["hosts.map", "*.example.com", value]
+        assert told("A.example.com.") == [["hosts.map", "a.example.com", value], wild]
+        assert told("b.example.com") == [wild]
+        assert told("example.org") == told("a.b.example.org") == []
+        hosts["shop-1"] += ("b.example.com",)
+        here.repository.push(placement({"standard#0": ("b-1", "a-1")}, shops, ENDPOINTS, hosts=hosts.__getitem__))
+        here.follow(agent)
+        route = ["moved.map", "R=standard#0", ":::b-1:a-1"]
+        assert told("a.example.com") == [["hosts.map", "a.example.com", value], wild, route]
+        mine, *others = told("b.example.com")
+        assert (mine[:2], mine[2].split(":")[0], others) == (["moved.map", "b.example.com"], "shop-1", [wild, route])
+
+
+def test_what_haproxy_refuses_is_told_with_why(haproxy: str, tmp_path: Path) -> None:
+    """Where two things of a kind are wrong, HAProxy says what in lines of their own."""
+    file = tmp_path / "haproxy.cfg"
+    wrong = "http-request set-var(txn.a) var(txn.b),regsub((,x)"
+    file.write_text(f"defaults\n mode http\nfrontend f\n bind 127.0.0.1:1\n {wrong}\n {wrong}\n")
+    with pytest.raises(ConfigurationRefusedError, match=r"haproxy\.cfg:5\]: error in regex '\('.*haproxy\.cfg:6\]"):
+        Haproxy(StateFolder(tmp_path), Place(str(tmp_path)), haproxy).check(file)
+
+
+@pytest.mark.parametrize("verb", ["run", "render", "check", "ask", "where", "accept", "status", "version"])
 def test_every_verb_explains_itself(verb: str) -> None:
     found = CliRunner().invoke(app, [verb, "--help"])
     assert found.exit_code == 0

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shopset.core.placement.edges import EdgeHealth, EdgeSettings, RateLimit
+from shopset.edge.hostmap import bucket_of
 from shopset.edge_agent.app import app
 from support.edge_agents import Edge, edge, placement
 from support.haproxies import haproxy
@@ -24,8 +25,10 @@ __all__ = ["haproxy"]
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted((ROOT / "docs" / "runbooks").glob("edge-*.md")), ROOT / "docs" / "edge-observability.md"]
 CALM = EdgeSettings(EdgeHealth(interval=250, timeout=5000, rise=2, slow_start=0), RateLimit(requests_per_second=1000.0))
+SETS = re.compile("([a-z]+)=")
 HOGE, BAR = "hoge.example.com", "bar.example.com"
-ASKS = "shopset-edge ask "
+ASKS = ("shopset-edge ask ", "shopset-edge where ")
+READS = ("jq ", "cat ", "wc ", "tr ")
 WORDS_OF_ERRORS = ("Unknown command", "No such", "Unknown", "Can't find", "Permission denied", "not found")
 
 
@@ -35,7 +38,7 @@ def lines() -> Iterator[str]:
     for page in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.splitlines():
-                if line.startswith((ASKS, "jq ", "value=")):
+                if line.startswith((*ASKS, *READS)) or SETS.match(line):
                     found[re.sub(r"\s{2,}#.*", "", line).replace('"SHOP"', '"hoge"')] = page
     yield from found
 
@@ -89,21 +92,22 @@ def after_requests(haproxy: str, folder: Path) -> Iterator[Edge]:
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="a machine without jq")
 def test_what_runbooks_ask_is_answered(haproxy: str, tmp_path: Path) -> None:
-    value = ""
+    values: dict[str, str] = {}
     silent = []
     with after_requests(haproxy, tmp_path) as it:
         # A reload begins with empty tables.
         for line in sorted(lines(), key=lambda each: each.endswith(" reload")):
-            if line.startswith("value="):
-                value = shlex.split(line)[0].removeprefix("value=")
-            elif line.startswith("jq "):
-                silent += [line] * (not shell(line, tmp_path).strip())
+            here = line.replace("$STATE", str(it.folder.path)).replace("shop.example.com", HOGE)
+            for name, value in values.items():
+                here = here.replace(f"${name}", value)
+            if name := SETS.match(line):
+                values[name[1]] = shell(f'{here}; echo "${name[1]}"', tmp_path).strip()
             else:
-                here = line.replace("$STATE", str(it.folder.path)).replace("$value", value)
-                silent += [line] * (not asked(here.replace("shop.example.com", HOGE)).strip())
+                answer = asked(here) if line.startswith(ASKS) else shell(here, tmp_path)
+                silent += [line] * (not answer.strip())
     # What changes something has no answer where all is well; that of HAProxy 2.6 to a reload is none either.
     assert [line for line in silent if not re.search(r" \"add map|'set server| reload$", line)] == []
-    assert value
+    assert (bool(values["value"]), values["bucket"]) == (True, bucket_of(HOGE))
 
 
 def test_what_haproxy_does_not_take_is_noticed(tmp_path: Path) -> None:

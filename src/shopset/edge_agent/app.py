@@ -15,7 +15,7 @@ from shopset import logs
 from shopset.core.errors import ShopsetError
 from shopset.edge.places import Place
 from shopset.edge_agent.certificate_secrets import Secrets, parse_labels
-from shopset.edge_agent.checking import findings
+from shopset.edge_agent.checking import findings, said_of
 from shopset.edge_agent.folders import StateError, StateFolder
 from shopset.edge_agent.rendering import render as render_files
 from shopset.edge_agent.running import Given, make_branch
@@ -232,7 +232,7 @@ def render(
         made = render_files(given, make_branch(given), commit)
     except (ShopsetError, OSError, ValueError) as error:
         _fail(error)
-    typer.echo(f"{folder.configuration}: {made.hosts - 1:,} hosts of {made.commit[:12]}")
+    typer.echo(f"{folder.configuration}: {sum(made.groups.values()):,} hosts of {made.commit[:12]}")
     typer.echo(f"Have HAProxy read it:  shopset-edge ask --state {folder.path} --master reload")
 
 
@@ -272,6 +272,24 @@ def ask(
         typer.echo(Runtime(run / ("master.sock" if master else "haproxy.sock")).ask(text), nl=False)
     except ShopsetError as error:
         _fail(error)
+
+
+@app.command()
+def where(
+    state: State, host: Annotated[str, typer.Argument(help="As a shopper's request has it, without a port.")]
+) -> None:
+    """Show what HAProxy's maps say of a host: what counts first, then what the overlay says of its route. No agent has to run.
+
+    shopset-edge where --state /var/lib/shopset-edge hoge.example.com
+    """
+    try:
+        found = said_of(StateFolder(state.absolute()), host)
+    except ShopsetError as error:
+        _fail(error)
+    for each in found:
+        typer.echo("  ".join(each))
+    if not found:
+        _fail(ShopsetError(f"no map of HAProxy has {host}, by its name or by *"))
 
 
 @app.command()

@@ -1,9 +1,10 @@
-"""Checking a state folder from outside: its files, and what HAProxy holds of them."""
+"""Looking at a state folder from outside: its files, and what HAProxy holds of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from shopset.edge.places import Place
+from shopset.edge.routes import ROUTE_PREFIX
 from shopset.edge_agent.folders import StateFolder
 from shopset.edge_agent.haproxies import ConfigurationRefusedError, Haproxy
 from shopset.edge_agent.runtime import RuntimeApiError
@@ -12,6 +13,27 @@ from shopset.edge_agent.runtime import RuntimeApiError
 def findings(folder: StateFolder, program: str | None) -> list[str]:
     """Return what is wrong. With HAProxy's program, it judges the configuration too."""
     return list(_findings(folder, Haproxy(folder, Place(str(folder.path)), program)))
+
+
+def said_of(folder: StateFolder, host: str) -> list[tuple[str, str, str]]:
+    """Return what the maps say of a host as HAProxy holds them: map, key and value, what counts first. Raises RuntimeApiError.
+
+    What the overlay says of a route comes after the hosts that have it.
+    """
+    place = Place(str(folder.path))
+    haproxy = Haproxy(folder, place, None)
+    host = host.lower().removesuffix(".")
+    names = [host, f"*.{host.partition('.')[2]}"]
+    moved, hosts = haproxy.values(place.moved_map, names), haproxy.hosts(names)
+    found = [
+        (which, name, said[name])
+        for name in names
+        for which, said in (("moved.map", moved), ("hosts.map", hosts))
+        if name in said
+    ]
+    routes = [key for _, _, value in found if (key := value.split(":")[1]).startswith(ROUTE_PREFIX)]
+    changed = haproxy.values(place.moved_map, list(dict.fromkeys(routes)))
+    return found + [("moved.map", key, value) for key, value in changed.items()]
 
 
 def _findings(folder: StateFolder, haproxy: Haproxy) -> Iterator[str]:

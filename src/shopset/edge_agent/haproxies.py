@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -134,7 +135,7 @@ class Haproxy:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConfigurationRefusedError(f"{self.program} cannot judge {configuration}: {error}") from error
         if done.returncode:
-            words = "; ".join(line for line in (done.stdout + done.stderr).splitlines() if "ALERT" in line)
+            words = "; ".join(_alerts(done.stdout + done.stderr))
             raise ConfigurationRefusedError(f"{self.program} refuses {configuration}: {words or done.returncode}")
 
     def reload(self) -> None:
@@ -199,8 +200,7 @@ class Haproxy:
     def _end(self) -> str:
         words = ""
         with suppress(OSError):
-            lines = (self._folder.run / "haproxy.log").read_text(errors="replace").splitlines()
-            words = "; ".join([line for line in lines if "ALERT" in line][-3:])
+            words = "; ".join(_alerts((self._folder.run / "haproxy.log").read_text(errors="replace"))[-3:])
         return f"HAProxy ended: {words or 'its log says why'}"
 
     @property
@@ -225,6 +225,11 @@ def sample(entries: Sequence[tuple[str, str]], most: int, source: random.Random)
 def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(keys), _HOSTS_A_QUESTION):
         yield keys[start : start + _HOSTS_A_QUESTION]
+
+
+def _alerts(text: str) -> list[str]:
+    """Return what HAProxy says is wrong, each on one line: some go on in lines that begin with blanks."""
+    return [" ".join(each.split()) for each in re.findall(r"^.*ALERT.*(?:\n[ \t]+\S.*)*", text, re.MULTILINE)]
 
 
 def _value(line: str) -> str | None:
