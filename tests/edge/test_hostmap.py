@@ -1,7 +1,10 @@
 """The large map, in which hosts share entries: the codec by itself, and what both HAProxys find in what it writes."""
 
+import re
 from collections.abc import Iterator
 from itertools import combinations, islice
+from pathlib import Path
+from random import Random
 from zlib import crc32
 
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shopset.core.placement.edges import EdgeClass
-from shopset.edge import hostmap
+from shopset.edge import _rules, hostmap
 from shopset.edge.hostmap import ALONE, BUCKETS, bucket_of, key_of, line_of, packed, unpacked
 from support.edges import Edge, edge, facts_of, shop
 from support.haproxies import haproxy
@@ -129,3 +132,49 @@ def test_haproxy_finds_every_host_and_no_other(it: tuple[Edge, list[str], list[s
     ]
     for host in strange:
         assert running.get(host).status in {400, 404}, host
+
+
+def test_in_a_full_entry_nobody_finds_what_is_not_theirs(haproxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many hosts as an entry has room for, and what a client may send that is almost one of them."""
+    for module in (hostmap, _rules):
+        monkeypatch.setattr(module, "BUCKETS", 1)
+    names = [f"{number:x}.y" for number in range(700)]
+    with origins("a-1", "b-1") as shopsets:
+        shops = [shop(f"s{number}", f"c#{number % 2}", host) for number, host in enumerate(names)]
+        lists = {"c#0": ["a-1"], "c#1": ["b-1"]}
+        with edge(haproxy, facts_of(shopsets, EdgeClass("c")), lists, shops) as running:
+            size = len(Path(running.place.hosts_map).read_bytes().splitlines()) - 1
+            assert 0 < size < 600
+            random = Random(haproxy)  # noqa: S311  # not for secrets
+            for number in (0, 1, 2, *range(695 - size, 702 - size), 698, 699):
+                assert running.get(names[number]).told == (200, ("a-1", "b-1")[number % 2]), number
+            for host in (_almost(random, random.choice(names)) for _ in range(300)):
+                meant = re.sub(":[0-9]*$", "", host.strip(" \t").lower()).removesuffix(".")
+                owner = ("a-1", "b-1")[names.index(meant) % 2] if meant in names else ""
+                assert running.get(host).told in ([(200, owner)] if owner else [(404, ""), (400, "")]), host
+            assert running.get("x" * 8000).status == running.get("A" * 12000).status == 404
+            assert running.haproxy.alive()
+
+
+def _almost(random: Random, host: str) -> str:
+    """Return a host that is another by some characters, be they none of a host."""
+    for _ in range(random.randint(1, 3)):
+        place = random.randint(0, len(host))
+        host = (
+            host[:place]
+            + chr(random.choice((*range(32, 256), *b"\t\1\0AB.:*\\$%ab")))
+            + host[place + random.randint(0, 1) :]
+        )
+    return host
+
+
+def test_where_no_entry_can_be_read_nobody_gets_what_is_anothers(haproxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library of regular expressions that gives up says that nothing matches, and then HAProxy leaves the text as it was."""
+    monkeypatch.setattr(_rules, "_OWN", _rules._OWN.replace('"^', '"^(?!)'))
+    for module in (hostmap, _rules):
+        monkeypatch.setattr(module, "BUCKETS", 1)
+    with origins("a-1") as shopsets:
+        shops = [shop("one", "c#0"), shop("two", "c#0")]
+        with edge(haproxy, facts_of(shopsets, EdgeClass("c")), {"c#0": ["a-1"]}, shops) as running:
+            for host in ("one.example.com", "two.example.com", "none.example.com"):
+                assert running.get(host).told == (404, "")

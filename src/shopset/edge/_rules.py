@@ -29,8 +29,14 @@ _FOUND: Final = "{ var(txn.r) -m found }"
 _KNOWN: Final = f"{{ var(txn.r) -m sub :{ROUTE_PREFIX} }}"
 _LABEL: Final = "^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?[.]"
 """What `*` may stand for."""
-_OWN: Final = rf'regsub("^([^{ALONE}]*)(?:{ALONE}[^{ALONE}]*+)*?{ALONE}\1({VALUE}[^{ALONE}]*)(?s:.*)|(?s:.*)","\2"),field(2,{VALUE})'
-"""What an entry of the large map says of the host that is in front of it; nothing where it does not have it."""
+_PART: Final = f"[^{ALONE}]*+"
+"""A host in front, or what an entry says of one host."""
+_OWN: Final = rf'regsub("^({_PART})(?:{ALONE}(?!\1{VALUE}){_PART})*+(?:{ALONE}\1({VALUE}{_PART}))?+(?s:.*)","\2"),field(2,{ALONE}{VALUE})'
+"""What an entry of the large map says of the host that is in front of it; nothing where it does not have it.
+
+The pattern never goes back, so a full entry takes a library of regular expressions neither stack nor steps. Should one give up
+all the same, the second field is the name of another host, which leads nowhere.
+"""
 _LISTED: Final = "var(txn.list)"
 _CHOSEN: Final = "{ var(txn.to) -m found }"
 _LOG: Final = ",".join(
