@@ -244,8 +244,7 @@ class Loop:
 
     def _tell(self, fleet: Fleet, controls: tuple[Control, ...], last: Round, placed: "Placed | None" = None) -> None:
         observed = last.observed
-        rendered = {name for head in observed.tiers.values() for name in head.overlays}
-        needed = frozenset(rendered | observed.applications.keys())
+        needed = observed.rendered | observed.applications.keys()
         # One that Argo CD does not know is seen all the same, by what Argo CD says of its Applications.
         unseen = observed.deliveries.keys() - {each.cluster for each in observed.applications.values()}
         self._teller.finalize(frozenset(fleet.shopsets), needed, frozenset(unseen))

@@ -124,7 +124,7 @@ class Context:
     @cached_property
     def rendered(self) -> Set[str]:
         """The ShopSets that some tier's tree has."""
-        return {name for head in self.observed.tiers.values() for name in head.overlays}
+        return self.observed.rendered
 
     @cached_property
     def excesses(self) -> tuple[Excess, ...]:

@@ -203,10 +203,9 @@ def deliver(context: Context, tier: Tier) -> Iterator[AnyAction]:
 
 def prune(context: Context) -> Iterator[AnyAction]:
     """Delete the Applications of ShopSets that neither the fleet nor a tier's branch has any more."""
-    rendered = {name for head in context.observed.tiers.values() for name in head.overlays}
     applications = context.observed.applications
     for name in sorted(
-        applications.keys() - context.fleet.shopsets.keys() - rendered - context.observed.serving.keys()
+        applications.keys() - context.fleet.shopsets.keys() - context.rendered - context.observed.serving.keys()
     ):
         if not applications[name].deleting:
             yield _delete(context, applications[name], f"the fleet has no ShopSet {name} any more")

@@ -270,6 +270,11 @@ class Observed:
     looked: bool = True
     """Whether git was looked at for it; else it is as it was last seen."""
 
+    @property
+    def rendered(self) -> frozenset[str]:
+        """The ShopSets that some tier's tree has."""
+        return frozenset(name for head in self.tiers.values() for name in head.overlays)
+
     def with_answers(self, answers: Mapping[Question, Answer]) -> Self:
         """Return the same observation that knows more."""
         return replace(self, facts=self.facts.extended(answers))
