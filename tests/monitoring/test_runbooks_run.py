@@ -100,8 +100,8 @@ def test_what_runbooks_ask_is_answered(haproxy: str, tmp_path: Path) -> None:
             here = line.replace("$STATE", str(it.folder.path)).replace("shop.example.com", HOGE)
             for name, value in values.items():
                 here = here.replace(f"${name}", value)
-            if name := SETS.match(line):
-                values[name[1]] = shell(f'{here}; echo "${name[1]}"', tmp_path).strip()
+            if setting := SETS.match(line):
+                values[setting[1]] = shell(f'{here}; echo "${setting[1]}"', tmp_path).strip()
             else:
                 answer = asked(here) if line.startswith(ASKS) else shell(here, tmp_path)
                 silent += [line] * (not answer.strip())
