@@ -11,6 +11,7 @@ from shopset.core.placement.edges import EdgeShop
 from shopset.core.placement.formats import dump_placement
 from shopset.core.placement.placements import Placement
 from shopset.edge.hostmap import bucket_of
+from shopset.edge_agent import folding
 from shopset.edge_agent.agents import Agent
 from shopset.edge_agent.folders import StateError, StateFolder
 from shopset.edge_agent.statuses import Mode
@@ -297,6 +298,31 @@ def test_whatever_haproxy_is_told_by_others_is_put_right(here: Edge) -> None:
     here.until(agent, lambda: not here.differing(agent))
     here.runtime.ask(f"add map {here.place.moved_map} shop-2.example.com :")
     here.until(agent, lambda: not here.differing(agent))
+
+
+def test_files_of_another_shopset_are_left_alone_until_they_are_written_anew(
+    debians: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a large map of another form no host is found, and that is no reason to reload HAProxy over and over."""
+    with monkeypatch.context() as older:
+        older.setattr(folding, "__version__", "0")
+        older.setattr(folding, "line_of", lambda host, value: f"{host} {value}\n".encode())
+        older.setattr(folding, "packed", lambda lines: lines)
+        debians.repository.push(first())
+        debians.follow()
+    before = debians.runtime.process()
+    debians.repository.push(first(endpoints={}))
+    agent = debians.agent()
+    agent.look()
+    see_haproxy(debians, agent)
+    assert (agent.status.mode, agent.status.troubles) == (Mode.REFUSED, ())
+    assert debians.runtime.process() == before
+    debians.repository.push(first())
+    shared = bucket_of("shop-1.example.com")
+    agent.look()
+    debians.until(agent, lambda: shared in dict(debians.runtime.entries(debians.place.hosts_map)))
+    debians.follow(agent)
+    assert (agent.status.mode, agent.status.troubles) == (Mode.FRESH, ())
 
 
 def test_a_host_that_two_shops_have_is_told_and_stays_with_the_first(debians: Edge) -> None:

@@ -80,7 +80,8 @@ class Verifier:
 
     def _repair_sample(self, applied: Applied) -> None:
         """Compare some hosts of a shard of the large map."""
-        if applied.base is None or not applied.base.snapshot.shards:
+        if applied.base is None or not applied.base.snapshot.shards or self._actor.is_written_otherwise:
+            # What another shopset wrote may have another form. It is right as long as the files are what was written.
             return
         shards, side = applied.base.snapshot.shards, applied.base.side
         path = random.choice(sorted(shards))  # noqa: S311  # not for secrets
