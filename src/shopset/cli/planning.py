@@ -19,7 +19,7 @@ from shopset.core.errors import ShopsetError
 from shopset.core.release.actions import AnyAction, PushCommits, PushRefs
 from shopset.core.release.commands import commands, script
 from shopset.core.release.observed import Observed
-from shopset.core.release.plans import Condition, Plan
+from shopset.core.release.plans import Condition, Phase, Plan
 from shopset.engine import Outcome, Watching, converge, pause_until
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _rests(placed: "PlacementPlan | None") -> bool:
 
 
 def _settled(made: Plan) -> bool:
-    return all(outlook.progress.phase.value not in ("Syncing", "Baking") for outlook in made.outlooks.values())
+    return all(outlook.progress.phase not in (Phase.SYNCING, Phase.BAKING) for outlook in made.outlooks.values())
 
 
 def _as_data(workplace: Workplace, made: Plan, placed: "PlacementPlan | None") -> dict[str, Any]:
