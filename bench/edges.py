@@ -22,7 +22,7 @@ from typing import Any
 from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeHealth, EdgeSettings, EdgeShopSet
 from shopset.core.placement.placements import Group, PlacedShop
 from shopset.edge.configuration import Place, configuration
-from shopset.edge.hostmap import key_of, line_of, packed
+from shopset.edge.hostmap import lines_of
 from shopset.edge.routes import host_entries, routes
 from shopset.edge_agent.haproxies import environment
 from support.haproxies import Running, start, wait_until_ready
@@ -127,9 +127,8 @@ def place_of(folder: Path, port: int, **settings: Any) -> Place:
 
 def write_hosts(folder: Path, facts: EdgeFacts, groups: Mapping[str, Group], shops: Iterable[PlacedShop]) -> None:
     """Write the large map, as the agent orders it."""
-    lines = sorted((line_of(host, value) for host, value in entries(facts, groups, shops)), key=key_of)
     with (folder / "maps" / "hosts.map").open("wb") as file:
-        file.writelines(packed(lines))
+        file.writelines(lines_of(entries(facts, groups, shops)))
 
 
 def entries(facts: EdgeFacts, groups: Mapping[str, Group], shops: Iterable[PlacedShop]) -> Iterator[tuple[str, str]]:

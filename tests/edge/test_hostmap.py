@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shopset.core.placement.edges import EdgeClass
 from shopset.edge import _rules, hostmap
-from shopset.edge.hostmap import ALONE, BUCKETS, bucket_of, key_of, line_of, packed, unpacked
+from shopset.edge.hostmap import ALONE, BUCKETS, bucket_of, key_of, lines_of, unpacked
 from support.edges import Edge, edge, facts_of, shop
 from support.haproxies import haproxy
 from support.origins import origins
@@ -22,10 +22,6 @@ __all__ = ["haproxy"]
 
 hosts = st.text("ab.-*0_", min_size=1, max_size=4)
 values = st.text("sR=:|.-09", max_size=60)
-
-
-def lines_of(entries: list[tuple[str, str]]) -> list[bytes]:
-    return list(packed(sorted((line_of(host, value) for host, value in entries), key=key_of)))
 
 
 def read(lines: list[bytes]) -> Iterator[tuple[str, str]]:
@@ -40,7 +36,7 @@ def test_what_is_said_of_each_host_is_kept(entries: list[tuple[str, str]], longe
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(hostmap, "_LONGEST", longest)
         patched.setattr(hostmap, "BUCKETS", buckets)
-        lines = lines_of(entries)
+        lines = list(lines_of(entries))
     first: dict[str, str] = {}
     found: dict[str, str] = {}
     for host, value in entries:

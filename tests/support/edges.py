@@ -11,7 +11,7 @@ from typing import Any, Final
 from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeHealth, EdgeSettings, EdgeShop, EdgeShopSet
 from shopset.core.placement.placements import Group, PlacedShop
 from shopset.edge.configuration import Place, configuration
-from shopset.edge.hostmap import key_of, line_of, packed
+from shopset.edge.hostmap import lines_of
 from shopset.edge.routes import host_entries, routes
 from support.haproxies import Running, ask, check, running, wait_for_state, wait_until_ready
 from support.origins import Origin, free_port
@@ -163,8 +163,7 @@ def facts_of(
 
 def write_hosts(path: Path, entries: Iterable[tuple[str, str]]) -> None:
     """Write the large map: host -> what is said of it."""
-    lines = sorted((line_of(host, value) for host, value in entries), key=key_of)
-    path.write_bytes(b"".join(packed(lines)))
+    path.write_bytes(b"".join(lines_of(entries)))
 
 
 @contextmanager

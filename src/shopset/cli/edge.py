@@ -21,7 +21,7 @@ from shopset.core.release.revisions import SHORT
 from shopset.edge.configuration import configuration
 from shopset.edge.deciding import Decision, Request, State, decide
 from shopset.edge.explaining import Found, Step, explain
-from shopset.edge.hostmap import key_of, line_of, packed
+from shopset.edge.hostmap import lines_of
 from shopset.edge.places import Place
 from shopset.edge.routes import HostValue, host_entries, host_value, parse_host_value, route_text, routes
 
@@ -84,10 +84,9 @@ def config(
     except ValueError as error:
         raise RequestRefusedError(str(error)) from error
     if maps is not None:
-        lines = sorted((line_of(host, value) for host, value in _entries(placement, _shops(placement))), key=key_of)
         maps.mkdir(parents=True, exist_ok=True)
         with (maps / Path(place.hosts_map).name).open("wb") as file:
-            file.writelines(packed(lines))
+            file.writelines(lines_of(_entries(placement, _shops(placement))))
         (maps / Path(place.moved_map).name).write_text("", encoding="ascii")
         complain(f"wrote {maps}: HAProxy reads them where the configuration says, in {Path(place.hosts_map).parent}")
     sys.stdout.write(configuration(placement.edge, place))

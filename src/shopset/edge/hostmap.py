@@ -1,9 +1,12 @@
 """The large map, `hosts.map`: hosts share its entries, since HAProxy keeps some 350 bytes for an entry beside what it says.
 
 The key of an entry is the number of a bucket, which follows from the host, and its value is what is said of all hosts of that bucket:
-`17 Aa.exampleBone:R=g:...Ab.exampleBtwo:R=h:...`. HAProxy makes a client's Host lower case, and no name or value has an A or a B:
-no host finds what is not its own. A host that stands for others (`*.example`), and whatever a bucket has no more room for, has an
-entry of its own, `A*.example`.
+`17 Aa.exampleBone:R=g:...Ab.exampleBtwo:R=h:...`. HAProxy looks for the number of a client's host, and takes what is said of that
+host out of the entry with a regular expression (see `_rules`). It makes a client's host lower case, and no name or value has an A
+or a B: no host finds what is not its own.
+
+A host that stands for others (`*.example`), and whatever a bucket has no more room for, has an entry of its own, with the key
+`A*.example`. For those HAProxy looks where the bucket says nothing. Of two entries of one host the first counts, as in any map.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,6 +28,11 @@ _BEGIN, _MIDDLE = ALONE.encode(), VALUE.encode()
 def bucket_of(host: str) -> str:
     """Return the key of the entry that a host shares."""
     return str(crc32(host.encode()) % BUCKETS)
+
+
+def lines_of(entries: Iterable[tuple[str, str]]) -> Iterator[bytes]:
+    """Yield the lines of the map from what is said of each host, where memory has room for all of them."""
+    return packed(sorted((line_of(host, value) for host, value in entries), key=key_of))
 
 
 def line_of(host: str, value: str) -> bytes:
