@@ -61,17 +61,15 @@ def batches(balance: Balance, groups: Index) -> Iterator[Index]:
         start = end
 
 
-def settle(balance: Balance, groups: Index, positions: Index, surcharge: Floats | None = None) -> Ints:
+def settle(balance: Balance, groups: Index, positions: Index) -> Ints:
     """Place one replica of each of some groups, and return where; -1 where no ShopSet will do.
 
-    Groups that were counted already are taken out of the loads for the time being. `surcharge`: (groups, S), added to the cost.
+    Groups that were counted already are taken out of the loads for the time being.
     """
     counted = groups[balance.counted[groups]]
     if len(counted):
         balance.refresh(balance.add(counted, -1))
     costs = candidate_costs(balance, groups, positions)
-    if surcharge is not None:
-        costs += surcharge
     targets = _choose(balance, costs, groups)
     some = targets >= 0
     balance.legs[groups[some], positions[some]] = targets[some]
