@@ -332,6 +332,10 @@ def test_a_host_that_two_shops_have_is_told_and_stays_with_the_first(debians: Ed
     debians.until(agent, lambda: bool(agent.status.troubles))
     assert "another shop has it too" in agent.status.troubles[0]
     assert agent.status.mode is Mode.FRESH
+    # Put right, and with files made anew, for another endpoint asks for that.
+    debians.repository.push(first(endpoints={**ENDPOINTS, "a-1": "http://127.0.0.1:10"}))
+    debians.follow(agent)
+    assert (agent.status.mode, agent.status.troubles) == (Mode.FRESH, ())
 
 
 def test_only_one_agent_has_a_state_folder(debians: Edge) -> None:

@@ -67,7 +67,7 @@ def test_errors_have_haproxys_words(haproxy: str, tmp_path: Path) -> None:
         with pytest.raises(RuntimeApiError, match="Invalid addr"):
             runtime.set_address("spare-0", "p", "no.such.name.invalid", 80)
         with pytest.raises(RuntimeApiError, match="No such backend"):
-            runtime.set_maintenance("spare-9", "p")
+            runtime.tell("set server spare-9/p state maint")
     with pytest.raises(HaproxyAwayError, match="Is it running"):
         runtime.process()
 
@@ -84,7 +84,7 @@ def test_a_spare_server_is_used_and_put_back(haproxy: str, tmp_path: Path) -> No
             8080,
             False,
         )
-        runtime.set_maintenance("spare-0", "p")
+        runtime.tell("set server spare-0/p state maint")
         assert [server.is_in_maintenance for server in runtime.servers()] == [True]
 
 

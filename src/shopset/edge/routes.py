@@ -68,11 +68,6 @@ class Route:
         """Return the list for the clients of a slot."""
         return next((choice.backends for choice in self.choices if slot < choice.bound), ())
 
-    @property
-    def all_backends(self) -> frozenset[str]:
-        """Every backend that it names."""
-        return frozenset(backend for choice in self.choices for backend in choice.backends)
-
 
 @dataclass(frozen=True, slots=True)
 class HostValue:

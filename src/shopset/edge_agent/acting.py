@@ -140,8 +140,8 @@ class Actor:
         generation = folded.generation
         self.know(Applied(generation, {COMMIT_KEY: generation.commit}, generation.groups, {}, version, version))
         self.is_written_otherwise = False
-        self._untrouble("state")
-        self._untrouble("disk")
+        # All of them are about the files before.
+        self.troubles.clear()
         self._changed_at = monotonic()
         self.reload(before)
         self._folder.tidy()

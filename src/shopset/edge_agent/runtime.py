@@ -227,10 +227,6 @@ class Runtime:
             raise RuntimeApiError(command, words)
         self.tell(f"set server {backend}/{server} state ready")
 
-    def set_maintenance(self, backend: str, server: str) -> None:
-        """Take a server out. Raises RuntimeApiError, HaproxyAwayError."""
-        self.tell(f"set server {backend}/{server} state maint")
-
 
 class Master:
     """The master process behind `-S`: it starts a new worker, and the old one ends when its last connection does."""
