@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from threading import Event
+from time import monotonic
 from typing import Final
 
-_REST: Final = 3.0
-"""Seconds of rest for a second of CPU time: changes without end cost a quarter of a core at most."""
+_SHARE: Final = 0.25
+"""The part of a core that rounds may take which nobody waits for, ..."""
+_SAVED: Final = 5.0
+"""... and the seconds of CPU time that the loop may have saved up: what goes by rests only where changes have no end."""
 _LONGEST_REST: Final = 2.0
 """Seconds: a change is seen soon, however much there was to plan."""
 
@@ -13,8 +16,9 @@ _LONGEST_REST: Final = 2.0
 class Bell:
     """Wakes the loop from other threads. What comes while it is awake counts for its next sleep."""
 
-    def __init__(self, event: Callable[[], Event] = Event) -> None:
+    def __init__(self, event: Callable[[], Event] = Event, clock: Callable[[], float] = monotonic) -> None:
         self._rung, self._hurried = event(), event()
+        self._clock, self._seen, self._saved = clock, clock(), _SAVED
 
     def ring(self) -> None:
         """Say that there is news, which several of may be looked at together."""
@@ -31,7 +35,13 @@ class Bell:
         self._hurried.clear()
 
     def sleep(self, pause: float, spent: float) -> None:
-        """Sleep for `pause` seconds, or until there is news. News for which nobody waits come after a rest from `spent` seconds of work."""
-        rest = min(_REST * spent, _LONGEST_REST, pause)
+        """Sleep for `pause` seconds, or until there is news. `spent` is the CPU time of the work before.
+
+        News for which nobody waits come after a rest, where the loop has worked for more than its share.
+        """
+        now = self._clock()
+        earned = (now - self._seen) * _SHARE
+        self._seen, self._saved = now, max(min(self._saved + earned, _SAVED) - spent, -_LONGEST_REST * _SHARE)
+        rest = min(max(-self._saved, 0.0) / _SHARE, pause)
         self._hurried.wait(rest)
         self._rung.wait(pause - rest)
