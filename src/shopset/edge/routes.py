@@ -123,13 +123,17 @@ def route_text(route: Route) -> str:
 def parse_route(text: str) -> Route:
     """Read the text of a route. Raises ValueError for anything else."""
     peak, total, flags, lists = text.split(":", 3)
-    return Route(
+    route = Route(
         int(peak) if peak else None,
         int(total) if total else None,
         maintenance=_MAINTENANCE in flags,
         spill=_SPILL in flags,
         choices=tuple(_read_choices(lists)),
     )
+    if route_text(route) != text:
+        message = f"{text!r} is no route"
+        raise ValueError(message)
+    return route
 
 
 def host_value(shop: str, route_id: str, route: str) -> str:
