@@ -97,13 +97,12 @@ def flip(
     """
     looks, sweeps = (1, _URGENT) if until_safe else (_LOOKS, _SWEEPS)
     for _ in range(looks if len(groups) else 0):
-        some = _worth_a_change(balance, groups, swapped, price)
-        costs = flip_costs(balance, some)
+        some, costs = _worth_a_change(balance, groups, swapped, price)
         before = allowance
         for _ in range(sweeps):
             if not len(some) or (until_safe and balance.is_safe()):
                 break
-            net = costs + _paid(balance, some, swapped) * (price * balance.cost())
+            net = _net(balance, some, costs, swapped, price)
             chosen = _best_changes(balance, some, net, allowance, swapped)
             while len(chosen) and not _try_swap(balance, chosen):
                 chosen = chosen[: len(chosen) // 2]
@@ -132,15 +131,25 @@ def _paid(balance: Balance, groups: Index, swapped: Bools) -> Ints:
     return np.where(swapped[groups], -weight, weight)
 
 
-def _worth_a_change(balance: Balance, groups: Index, swapped: Bools, price: float) -> Index:
-    """Return the groups whose change promises most for each shop. What it takes off is at most what their primaries bear."""
+def _net(balance: Balance, groups: Index, costs: Floats, swapped: Bools, price: float) -> Floats:
+    """(groups,): what changes of roles cost, with their price."""
+    return costs + _paid(balance, groups, swapped) * (price * balance.cost())
+
+
+def _worth_a_change(balance: Balance, groups: Index, swapped: Bools, price: float) -> tuple[Index, Floats]:
+    """Return the groups whose change promises most for each shop, and what each costs.
+
+    What a change takes off is at most what the group's primary bears.
+    """
     now, then = balance.rates
     one, traffic = balance.legs[groups, 0], balance.traffic.take(groups, axis=0)
     most = balance.normal.take(one, axis=0) * np.minimum(traffic * now.take(one, axis=0), 1)
     most += balance.total.take(one, axis=0) * np.minimum(traffic * then.take(one, axis=0), 1)
     groups = groups[summed(most) > price * balance.cost() * _paid(balance, groups, swapped)]
-    net = flip_costs(balance, groups) + _paid(balance, groups, swapped) * (price * balance.cost())
-    return groups[_first(net / balance.problem.weight[groups].clip(1), _PROMISING)]
+    costs = flip_costs(balance, groups)
+    each = _net(balance, groups, costs, swapped, price) / balance.problem.weight[groups].clip(1)
+    promising = _first(each, _PROMISING)
+    return groups[promising], costs[promising]
 
 
 def _first(values: Floats, count: int) -> Index:
