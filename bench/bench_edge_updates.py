@@ -53,13 +53,13 @@ class Beside:
 
 
 def overlay(count: int, hosts: int, facts: EdgeFacts, groups: int) -> dict[str, str]:
-    """Return the entries of an overlay that gives some hosts another group, in order, as the agent has it."""
+    """Return the entries of an overlay that gives some hosts another group."""
     everything = edges.groups_of(groups, SHOPSETS)
     shops = (
         PlacedShop(f"shop-{number}", f"standard#{(number + 1) % groups}", (edges.host_of(number),))
         for number in range(0, hosts, max(1, hosts // count))
     )
-    return dict(sorted(itertools.islice(edges.entries(facts, everything, shops), count)))
+    return dict(itertools.islice(edges.entries(facts, everything, shops), count))
 
 
 def changes(program: str, options: argparse.Namespace, folder: Path) -> None:

@@ -115,14 +115,13 @@ def compare(
 
 
 def overlay(changes: Changes, old: Side, new: Side) -> dict[str, str]:
-    """Return the entries of `moved.map`, in order: the hosts that differ, and the routes that do."""
+    """Return the entries of `moved.map`: the hosts that differ, and the routes that do."""
     moved = {
         f"{ROUTE_PREFIX}{name}": text
         for name, text in new.routes.items()
         if name in old.routes and old.routes[name] != text
     }
-    moved |= changes.entries
-    return {key: moved[key] for key in sorted(moved)}
+    return moved | dict(changes.entries)
 
 
 def judge(changes: Changes, counts: Mapping[str, int], old: Side, new: Side) -> Judgement:
