@@ -24,7 +24,7 @@ from shopset.cli.scaffolding import EXAMPLE, Copy, Layout, make_repositories, wr
 from shopset.core.placement.edges import EdgeClass, EdgeFacts, EdgeSettings, EdgeShop, EdgeShopSet, RateLimit
 from shopset.core.placement.formats import dump_placement
 from shopset.core.placement.placements import Group, PlacedShop, Placement
-from shopset.edge.hostmap import unpacked
+from shopset.edge.hostmap import hosts_in
 from shopset.edge.routes import slot_of
 from shopset.edge_agent.runtime import Process
 from shopset.edge_agent.statuses import Mode, Status
@@ -240,7 +240,7 @@ class TestWhere:
 
     def test_wide_has_the_line_of_the_map(self, placed: Place, tmp_path: Path) -> None:
         placed("edge", "config", "--maps", str(tmp_path / "maps"))
-        lines = [" ".join(entry) for entry in hosts_in(tmp_path / "maps" / "hosts.map").items()]
+        lines = [" ".join(entry) for entry in hosts_in((tmp_path / "maps" / "hosts.map").read_text().splitlines())]
         said = placed("edge", "where", "x.hoge.example.com", "-o", "wide").out.splitlines()
         (entry,) = [line.split(maxsplit=1)[1] for line in said if line.startswith("  entry ")]
         assert entry in lines
@@ -489,10 +489,6 @@ class TestGuide:
         Edge.model_validate(documents[3]["spec"]["edge"])
 
 
-def hosts_in(path: Path) -> dict[str, str]:
-    return dict(host for line in path.read_text().splitlines() for host in unpacked(*line.split(" ", 1)))
-
-
 class TestConfig:
     def test_haproxy_accepts_it_with_its_maps(self, placed: Place, haproxy: str, tmp_path: Path) -> None:
         state = tmp_path / "state"
@@ -501,7 +497,7 @@ class TestConfig:
         said = placed("edge", "config", "--state", str(state), "--maps", str(state / "maps"), "--http", "127.0.0.1:1")
         (state / "haproxy.cfg").write_text(said.out)
         check(haproxy, state / "haproxy.cfg")
-        hosts = hosts_in(state / "maps" / "hosts.map")
+        hosts = dict(hosts_in((state / "maps" / "hosts.map").read_text().splitlines()))
         assert len(hosts) == 6
         assert hosts["big.example.com"].startswith("big:")
         assert (state / "maps" / "moved.map").read_text() == ""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shopset.core.placement.edges import EdgeClass
 from shopset.edge import _rules, hostmap
-from shopset.edge.hostmap import ALONE, BUCKETS, bucket_of, key_of, lines_of, unpacked
+from shopset.edge.hostmap import ALONE, BUCKETS, bucket_of, hosts_in, key_of, lines_of
 from support.edges import Edge, edge, facts_of, shop
 from support.haproxies import haproxy
 from support.origins import origins
@@ -22,12 +22,6 @@ __all__ = ["haproxy"]
 
 hosts = st.text("ab.-*0_", min_size=1, max_size=4)
 values = st.text("sR=:|.-09", max_size=60)
-
-
-def read(lines: list[bytes]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        key, _, value = line.decode().removesuffix("\n").partition(" ")
-        yield from unpacked(key, value)
 
 
 @given(st.lists(st.tuples(hosts, values), max_size=60), st.integers(0, 200), st.integers(1, 20))
@@ -41,7 +35,7 @@ def test_what_is_said_of_each_host_is_kept(entries: list[tuple[str, str]], longe
     found: dict[str, str] = {}
     for host, value in entries:
         first.setdefault(host, value)
-    for host, value in read(lines):
+    for host, value in hosts_in(map(bytes.decode, lines)):
         found.setdefault(host, value)
     assert found == first
     shared = [line for line in lines if not key_of(line).startswith(ALONE.encode())]

@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["shopset", "idna"]):
     from shopset.api.errors import InvalidValueError
     from shopset.api.hosts import normalise_host
     from shopset.core.placement.formats import read_file
-    from shopset.edge.hostmap import ALONE, VALUE, lines_of, unpacked
+    from shopset.edge.hostmap import ALONE, VALUE, hosts_in, lines_of, unpacked
     from shopset.edge.routes import host_value, parse_host_value, route_text
 
 _WORD = re.compile(r"[-a-z0-9._*#/]+")
@@ -67,10 +67,8 @@ def large_map(data: bytes) -> None:
             entries.append((host, said))
             first.setdefault(host, said)
     found: dict[str, str] = {}
-    for line in lines_of(entries):
-        key, _, value = line.decode().removesuffix("\n").partition(" ")
-        for host, said in unpacked(key, value):
-            found.setdefault(host, said)
+    for host, said in hosts_in(line.decode() for line in lines_of(entries)):
+        found.setdefault(host, said)
     assert found == first
     for host, said in unpacked(source.ConsumeUnicode(20), f"{ALONE}{source.ConsumeUnicode(60)}"):
         assert ALONE not in host + said

@@ -73,3 +73,10 @@ def unpacked(key: str, value: str) -> Iterator[tuple[str, str]]:
     for each in value[len(ALONE) :].split(ALONE):
         host, _, said = each.partition(VALUE)
         yield host, said
+
+
+def hosts_in(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield what `unpacked` yields for the lines of a map."""
+    for line in lines:
+        key, _, value = line.rstrip("\n").partition(" ")
+        yield from unpacked(key, value)

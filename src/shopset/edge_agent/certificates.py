@@ -30,7 +30,7 @@ from shopset.edge.certificates import (
     remarks_of_time,
     shadowed,
 )
-from shopset.edge.hostmap import unpacked
+from shopset.edge.hostmap import hosts_in
 from shopset.edge_agent.certificate_sources import Item, Source
 from shopset.edge_agent.runtime import MAX_PAYLOAD, HaproxyAwayError, Runtime, RuntimeApiError
 
@@ -452,6 +452,4 @@ def _write(path: Path, text: str) -> None:
 def _hosts(maps: Iterable[Path]) -> Iterator[tuple[str, str]]:
     for path in maps:
         with path.open() as file:
-            for line in file:
-                key, _, value = line.rstrip("\n").partition(" ")
-                yield from unpacked(key, value)
+            yield from hosts_in(file)
